@@ -1,2 +1,43 @@
-//! (skeleton)
-fn main() {}
+//! `cargo xtask`: everything a developer runs that is not plain cargo.
+//!
+//! Owns the demo, the test command with the installation of what tests need, and the long runs (`bench`, `soak`,
+//! `sim`, `fuzz`). It must never hold product code: whatever it needs of the platform it uses from the outside,
+//! through the binaries or the public crates.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod check;
+mod shell;
+mod test;
+mod test_peers;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Tasks of the VOLTTRON workspace", max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what the tests need (Debian and PyPI packages) and run them all
+    Test(test::Args),
+    /// Format, lint and structure checks
+    Check,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
+        Task::Test(args) => test::run(&args),
+        Task::Check => check::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
