@@ -3,11 +3,18 @@
 //! Owns formats and names: frames, JSON, RPC envelopes, identities, keys, files, time.
 //! Must never do network IO, start a runtime or know a socket library; everything here is synchronous and
 //! usable from the router thread, from agents and from tools alike.
-//! Start reading at [`vip`] (a message on the wire).
+//! Start reading at [`vip`] (a message on the wire), [`identity`] and [`keys`] (who is who).
 
-/// JSON as Python writes and reads it.
+pub mod address;
+pub mod files;
+pub mod headers;
+pub mod health;
+pub mod home;
+pub mod identity;
 pub mod json;
-/// JSON-RPC 2.0 with VOLTTRON's extensions.
 pub mod jsonrpc;
-/// Frames and messages of the VIP protocol.
+pub mod keys;
+pub mod pattern;
+pub mod time;
+pub mod topic;
 pub mod vip;
