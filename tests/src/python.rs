@@ -54,7 +54,7 @@ impl PythonAgent {
         let mut child = Command::new(python)
             .arg(sources().join("interop/python_agent.py"))
             .args([identity, address, server_key])
-            .args([keys.public.to_string(), keys.secret.expose().to_string()])
+            .args([keys.public.to_string(), keys.secret.reveal().to_string()])
             .env("VOLTTRON_HOME", home.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
