@@ -1,1 +1,48 @@
-//! (skeleton)
+//! Write VOLTTRON agents: connect to a platform's message bus, serve and call methods, publish and subscribe.
+//!
+//! Owns everything an agent needs, and is the only crate of ours an agent depends on. Must never know the platform's
+//! inside: it talks to whatever answers on the bus, ours or Python's.
+//!
+//! Start reading at [`Agent`] (what an agent is), [`Cx`] (what it can do) and [`agent::AgentBuilder`] (how it runs).
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`link`] | connections: ZeroMQ, in memory; reconnecting |
+//! | [`agent`] | life cycle, registration, run loop |
+//! | [`rpc`], [`access`] | calling and serving methods; who may call |
+//! | [`pubsub`] | publications and subscriptions |
+//! | [`config`] | configuration store |
+//! | [`health`], [`heartbeat`], [`peerlist`], [`probe`], [`schedule`] | one subsystem each |
+
+pub mod access;
+pub mod agent;
+mod auth;
+pub mod config;
+mod cx;
+mod error;
+pub mod health;
+pub mod heartbeat;
+pub mod link;
+mod meter;
+pub mod peerlist;
+pub mod probe;
+pub mod pubsub;
+mod requests;
+pub mod rpc;
+pub mod schedule;
+
+pub use access::{Access, CapabilityMap, CapabilitySource};
+pub use agent::{Agent, AgentBuilder, AgentHandle, ExitReason, Outcome, Registrar, SpawnError};
+pub use config::{Action, Actions, ConfigError, ConfigEvent, ConfigStore};
+pub use cx::Cx;
+pub use error::{AgentError, CallError, CallErrorKind, PublishError};
+pub use link::{ConnectError, Connector, RouterInfo};
+pub use meter::{Counter, Meter};
+pub use peerlist::PeerEvent;
+pub use pubsub::{Publication, SubscribeOptions, Subscription};
+pub use rpc::{Call, Caller, Method, Request};
+pub use schedule::JobHandle;
+pub use volttron_utils as utils;
+pub use volttron_utils::headers::Headers;
+pub use volttron_utils::health::Status;
+pub use volttron_utils::jsonrpc::{Params, RpcError};
