@@ -1,1 +1,10 @@
-//! (skeleton)
+//! What whole-platform tests share: starting the real programs and real Python peers, and waiting for them.
+//!
+//! Every platform has a home of its own in a temporary directory and a port of its own on loopback, and ends with the
+//! value that stands for it. Nothing here asserts; tests do.
+
+pub mod lines;
+pub mod platform;
+pub mod programs;
+pub mod python;
+pub mod wait;

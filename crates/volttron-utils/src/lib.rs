@@ -6,6 +6,7 @@
 //! Start reading at [`vip`] (a message on the wire), [`identity`] and [`keys`] (who is who).
 
 pub mod address;
+pub mod config;
 pub mod files;
 pub mod headers;
 pub mod health;
@@ -14,6 +15,7 @@ pub mod identity;
 pub mod json;
 pub mod jsonrpc;
 pub mod keys;
+pub mod logging;
 pub mod pattern;
 pub mod time;
 pub mod topic;

@@ -1,0 +1,181 @@
+//! Our platform as a real process.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use volttron_utils::keys::KeyPair;
+
+use crate::programs::{free_port, program};
+use crate::wait::until;
+
+/// A running `volttron` with a home of its own; killed when dropped.
+pub struct Platform {
+    home: TempDir,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl Platform {
+    /// A home with a `config` file, nothing started yet.
+    pub fn prepare() -> Self {
+        let home = tempfile::Builder::new().prefix("vh").tempdir().expect("a temporary directory");
+        let port = free_port();
+        let config = format!(
+            "[volttron]\nmessage-bus = zmq\nvip-address = tcp://127.0.0.1:{port}\ninstance-name = site1\n"
+        );
+        fs::write(home.path().join("config"), config).expect("write config");
+        Self { home, port, child: None }
+    }
+
+    /// A home prepared and started.
+    pub fn start() -> Self {
+        let mut platform = Self::prepare();
+        platform.launch();
+        platform
+    }
+
+    /// Starts `volttron` and waits until it says it is ready.
+    pub fn launch(&mut self) {
+        let log = self.home.path().with_extension("log");
+        let child = self
+            .command("volttron")
+            .arg("-v")
+            .arg("-l")
+            .arg(&log)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("start volttron");
+        let pid = child.id().to_string();
+        self.child = Some(child);
+        let file = self.home().join("VOLTTRON_PID");
+        until("VOLTTRON_PID", Duration::from_secs(30), || {
+            fs::read_to_string(&file).ok().filter(|text| text.trim() == pid)
+        });
+    }
+
+    /// A program of ours with this home and nothing else of the caller's settings.
+    pub fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(program(name));
+        command
+            .env_clear()
+            .env("VOLTTRON_HOME", self.home())
+            .env("HOME", self.home())
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+    }
+
+    /// Runs `vctl` to its end.
+    pub fn vctl(&self, args: &[&str]) -> Output {
+        self.command("vctl").args(args).stdin(Stdio::null()).output().expect("run vctl")
+    }
+
+    /// Runs `vctl --json` and parses what it prints.
+    ///
+    /// # Panics
+    /// If it fails or prints something else.
+    pub fn vctl_json(&self, args: &[&str]) -> Value {
+        let output = self.vctl(&[&["--json"], args].concat());
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "vctl {args:?}: {output:?}");
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("vctl {args:?} printed {text:?}: {e}"))
+    }
+
+    /// Runs `vctl` and requires that it ends well; its standard output.
+    pub fn vctl_ok(&self, args: &[&str]) -> String {
+        let output = self.vctl(args);
+        assert!(output.status.success(), "vctl {args:?}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Writes an entry for an agent that runs outside of the platform, as scripts do, and gives its keys.
+    pub fn admit(&self, identity: &str, capabilities: &Value) -> KeyPair {
+        let keys = KeyPair::generate();
+        let file = self.home().join("auth.json");
+        let mut auth: Value = fs::read_to_string(&file)
+            .ok()
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_else(|| {
+                json!({"allow": [], "deny": [], "groups": {}, "roles": {}, "version": {"major": 1, "minor": 4}})
+            });
+        auth["allow"].as_array_mut().expect("a list").push(json!({
+            "domain": null, "address": null, "mechanism": "CURVE", "credentials": keys.public.to_string(),
+            "groups": [], "roles": [], "capabilities": capabilities, "rpc_method_authorizations": {},
+            "comments": "test", "user_id": identity, "identity": identity, "enabled": true
+        }));
+        fs::write(&file, serde_json::to_string_pretty(&auth).expect("JSON")).expect("write auth.json");
+        keys
+    }
+
+    /// Home directory.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// What the platform logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.home.path().with_extension("log")).unwrap_or_default()
+    }
+
+    /// `tcp://127.0.0.1:PORT`.
+    pub fn address(&self) -> String {
+        format!("tcp://127.0.0.1:{}", self.port)
+    }
+
+    /// The platform's public key.
+    pub fn server_key(&self) -> String {
+        public_key(&self.home().join("keystore"))
+    }
+
+    /// Process id of the running platform.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the platform was launched").id()
+    }
+
+    /// Ends the process without any warning and waits until it is gone.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Asks the process to end with SIGTERM and gives its exit code (negative: killed by that signal).
+    pub fn terminate(&mut self) -> i32 {
+        let mut child = self.child.take().expect("the platform was launched");
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signal the platform");
+        let status = child.wait().expect("wait for the platform");
+        status.code().unwrap_or_else(|| -status.signal().unwrap_or(0))
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("platform log:\n{}", self.log());
+        }
+        if self.child.is_some() {
+            self.terminate();
+        }
+        let _ = fs::remove_file(self.home.path().with_extension("log"));
+    }
+}
+
+/// The public key in a keystore file.
+pub fn public_key(keystore: &Path) -> String {
+    let text = fs::read_to_string(keystore).expect("read a keystore");
+    let keys: Value = serde_json::from_str(&text).expect("a keystore is JSON");
+    keys["public"].as_str().expect("a keystore has a public key").to_owned()
+}
+
+/// The directory of the test sources.
+pub fn sources() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
