@@ -232,7 +232,9 @@ impl Entry {
         let mechanism = match object.get("mechanism") {
             None | Some(Value::Null) => Mechanism::Curve,
             Some(Value::String(s)) if s.is_empty() => Mechanism::Curve,
-            Some(Value::String(s)) => Mechanism::parse(s).ok_or_else(|| EntryError::Mechanism(format!("\"{s}\"")))?,
+            Some(Value::String(s)) => {
+                Mechanism::parse(s).ok_or_else(|| EntryError::Mechanism(format!("\"{s}\"")))?
+            }
             Some(other) => return Err(EntryError::Mechanism(other.to_string())),
         };
         let mut entry = Self {
@@ -272,7 +274,8 @@ impl Entry {
                 return Err(EntryError::CurveKey);
             }
         }
-        for (field, filter) in [("domain", &self.domain), ("address", &self.address), ("credentials", &self.credentials)]
+        for (field, filter) in
+            [("domain", &self.domain), ("address", &self.address), ("credentials", &self.credentials)]
         {
             for pattern in filter.texts() {
                 if let Some(Err(reason)) = regex_body(pattern).map(super::pattern::compile) {
@@ -330,9 +333,9 @@ impl Entry {
 
 /// The texts of a JSON list, other elements left out.
 pub(crate) fn strings(value: Option<&Value>) -> Vec<String> {
-    value.and_then(Value::as_array).map_or_else(Vec::new, |list| {
-        list.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect()
-    })
+    value
+        .and_then(Value::as_array)
+        .map_or_else(Vec::new, |list| list.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect())
 }
 
 /// A user id for an entry without one. Derived, not random, so that every reading of an unchanged file gives the
@@ -356,7 +359,9 @@ fn truthy(value: &Value) -> bool {
         Value::Null => false,
         Value::Bool(b) => *b,
         Value::Number(n) => n.as_f64() != Some(0.0),
-        Value::String(s) => !matches!(s.trim().to_ascii_lowercase().as_str(), "" | "false" | "0" | "no" | "off"),
+        Value::String(s) => {
+            !matches!(s.trim().to_ascii_lowercase().as_str(), "" | "false" | "0" | "no" | "off")
+        }
         Value::Array(list) => !list.is_empty(),
         Value::Object(map) => !map.is_empty(),
     }

@@ -60,11 +60,17 @@ fn invalid_entries_say_why() {
     let table = [
         ("[]", "an entry must be an object"),
         (r#"{"mechanism": "CURVE"}"#, "credentials parameter is required for mechanism CURVE"),
-        (r#"{"mechanism": "PLAIN", "credentials": []}"#, "credentials parameter is required for mechanism PLAIN"),
+        (
+            r#"{"mechanism": "PLAIN", "credentials": []}"#,
+            "credentials parameter is required for mechanism PLAIN",
+        ),
         (r#"{"credentials": "short"}"#, "Invalid CURVE public key {}"),
         (r#"{"credentials": ["/.*/", ""]}"#, "Invalid CURVE public key {}"),
         (r#"{"mechanism": "GSSAPI"}"#, r#"mechanism must be NULL, PLAIN or CURVE, not "GSSAPI""#),
-        (r#"{"mechanism": "curve", "credentials": "x"}"#, r#"mechanism must be NULL, PLAIN or CURVE, not "curve""#),
+        (
+            r#"{"mechanism": "curve", "credentials": "x"}"#,
+            r#"mechanism must be NULL, PLAIN or CURVE, not "curve""#,
+        ),
         (r#"{"credentials": 5}"#, "credentials must be text, a list of texts or null"),
         (r#"{"credentials": "/.*/", "address": ["a", 1]}"#, "address must be text, a list of texts or null"),
         (r#"{"credentials": "/.*/", "groups": {}}"#, "groups must be a list of names"),
@@ -86,8 +92,21 @@ fn valid_without_a_key() {
 
 #[test]
 fn enabled_means_what_its_writer_meant() {
-    for (text, want) in [("true", true), ("false", false), ("null", false), ("0", false), ("1", true), (r#""False""#, false), (r#""True""#, true), (r#""""#, false)] {
-        assert_eq!(read(&format!(r#"{{"credentials": "/x/", "enabled": {text}}}"#)).unwrap().enabled, want, "{text}");
+    for (text, want) in [
+        ("true", true),
+        ("false", false),
+        ("null", false),
+        ("0", false),
+        ("1", true),
+        (r#""False""#, false),
+        (r#""True""#, true),
+        (r#""""#, false),
+    ] {
+        assert_eq!(
+            read(&format!(r#"{{"credentials": "/x/", "enabled": {text}}}"#)).unwrap().enabled,
+            want,
+            "{text}"
+        );
     }
 }
 
@@ -103,14 +122,19 @@ fn a_missing_user_id_is_the_same_at_every_reading() {
 
 #[test]
 fn regular_expressions_are_recognised_by_their_slashes() {
-    for (text, want) in [("/a/", Some("a")), ("//", Some("")), ("/", None), ("/a", None), ("a/", None), ("", None)] {
+    for (text, want) in
+        [("/a/", Some("a")), ("//", Some("")), ("/", None), ("/a", None), ("a/", None), ("", None)]
+    {
         assert_eq!(regex_body(text), want, "{text}");
     }
 }
 
 #[test]
 fn method_authorizations_read_and_refuse() {
-    let entry = read(r#"{"credentials": "/x/", "rpc_method_authorizations": {"a": "cap", "b": ["c", "d"], "e": null}}"#).unwrap();
+    let entry = read(
+        r#"{"credentials": "/x/", "rpc_method_authorizations": {"a": "cap", "b": ["c", "d"], "e": null}}"#,
+    )
+    .unwrap();
     assert_eq!(entry.required_for("a"), ["cap"]);
     assert_eq!(entry.required_for("b"), ["c", "d"]);
     assert!(entry.required_for("e").is_empty() && entry.required_for("zz").is_empty());

@@ -37,7 +37,9 @@ pub enum ParseError {
     #[error("{0}")]
     Shape(String),
     /// Written by a program with a newer major version.
-    #[error("version {0} is newer than this program reads (1.4); use the program that wrote it, or restore a backup")]
+    #[error(
+        "version {0} is newer than this program reads (1.4); use the program that wrote it, or restore a backup"
+    )]
     Newer(Version),
 }
 

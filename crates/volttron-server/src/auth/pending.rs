@@ -66,7 +66,10 @@ impl Pending {
     /// forgets its oldest record, first of the same address.
     pub fn refused(&mut self, domain: &str, address: &str, mechanism: Mechanism, credentials: &str) {
         let same = |r: &&mut Request| {
-            r.credentials == credentials && r.address == address && r.domain == domain && r.mechanism == mechanism
+            r.credentials == credentials
+                && r.address == address
+                && r.domain == domain
+                && r.mechanism == mechanism
         };
         if let Some(request) = self.requests.iter_mut().find(same) {
             request.retries += 1;

@@ -41,8 +41,9 @@ impl Protected {
         };
         let mut topics: Vec<(String, Vec<String>)> = Vec::new();
         for (i, entry) in entries.iter().enumerate() {
-            let (topic, capabilities) = read_entry(entry)
-                .ok_or_else(|| shape(&format!("entry {i} needs a `topic` and `capabilities`, a name or a list of names")))?;
+            let (topic, capabilities) = read_entry(entry).ok_or_else(|| {
+                shape(&format!("entry {i} needs a `topic` and `capabilities`, a name or a list of names"))
+            })?;
             match topics.iter_mut().find(|(t, _)| *t == topic) {
                 Some((_, all)) => all.extend(capabilities),
                 None => topics.push((topic, capabilities)),
@@ -114,7 +115,11 @@ mod tests {
             ("", None),
         ];
         for (topic, want) in table {
-            assert_eq!(p.required(topic).map(<[String]>::to_vec), want.map(|w| w.iter().map(|s| (*s).to_owned()).collect()), "{topic:?}");
+            assert_eq!(
+                p.required(topic).map(<[String]>::to_vec),
+                want.map(|w| w.iter().map(|s| (*s).to_owned()).collect()),
+                "{topic:?}"
+            );
         }
     }
 

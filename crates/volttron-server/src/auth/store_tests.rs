@@ -52,7 +52,10 @@ fn an_upgrade_makes_a_backup_of_the_old_text() {
     let backup = changed.backup.unwrap();
     assert_eq!(fs::read_to_string(&backup).unwrap(), old);
     let name = backup.file_name().unwrap().to_str().unwrap();
-    assert!(name.starts_with("auth.json.") && name.ends_with(".bak") && name.len() == "auth.json..bak".len() + 36, "{name}");
+    assert!(
+        name.starts_with("auth.json.") && name.ends_with(".bak") && name.len() == "auth.json..bak".len() + 36,
+        "{name}"
+    );
     assert!(!store.read().unwrap().unwrap().parsed.upgraded());
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "file, backup, lock");
 }
@@ -90,7 +93,11 @@ fn concurrent_changes_are_all_kept() {
         .map(|i| {
             let store = store.clone();
             std::thread::spawn(move || {
-                store.change(AuthFile::default(), |f| f.add(List::Allow, Entry::curve(&format!("a{i}"), &format!("{i:A<43}")), false)).unwrap();
+                store
+                    .change(AuthFile::default(), |f| {
+                        f.add(List::Allow, Entry::curve(&format!("a{i}"), &format!("{i:A<43}")), false)
+                    })
+                    .unwrap();
             })
         })
         .collect();

@@ -53,7 +53,9 @@ pub enum Verdict {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Allowed { index, user_id } => write!(f, "allowed by allow entry {index} (user_id {user_id})"),
+            Self::Allowed { index, user_id } => {
+                write!(f, "allowed by allow entry {index} (user_id {user_id})")
+            }
             Self::Denied { index, user_id } => write!(f, "denied by deny entry {index} (user_id {user_id})"),
             Self::Unknown => f.write_str("no entry matches the credentials, address and domain"),
         }
@@ -138,7 +140,8 @@ impl Rules {
             for text in entry.credentials.texts() {
                 this.by_credential.entry(text.clone()).or_default().push(i);
             }
-            if entry.credentials.is_any() || entry.credentials.texts().iter().any(|c| regex_body(c).is_some()) {
+            if entry.credentials.is_any() || entry.credentials.texts().iter().any(|c| regex_body(c).is_some())
+            {
                 this.open.push(i);
             }
             this.rules.push(Rule::new(entry));
@@ -183,7 +186,8 @@ impl AuthTable {
             ..Self::default()
         };
         for (i, entry) in file.entries(List::Allow).enumerate() {
-            let names: HashSet<&str> = std::iter::once(entry.user_id.as_str()).chain(entry.identity.as_deref()).collect();
+            let names: HashSet<&str> =
+                std::iter::once(entry.user_id.as_str()).chain(entry.identity.as_deref()).collect();
             for name in names {
                 this.by_name.entry(name.to_owned()).or_default().push(i);
             }
@@ -209,7 +213,9 @@ impl AuthTable {
                 match capability.as_str() {
                     // Replaces a restricted form of the same capability: the role grants it without restriction.
                     Some(name) => drop(user.capabilities.insert(name.to_owned(), Value::Null)),
-                    None => self.warnings.push(format!("role {role}: {capability} is ignored, only names can be granted by roles")),
+                    None => self.warnings.push(format!(
+                        "role {role}: {capability} is ignored, only names can be granted by roles"
+                    )),
                 }
             }
         }

@@ -36,7 +36,11 @@ fn plain_keys_before_expressions_then_file_order() {
     assert_eq!(user_of(&t, curve("10.0.0.1", &key(1))).as_deref(), Some("first"));
     assert_eq!(user_of(&t, curve("10.0.0.2", &key(1))).as_deref(), Some("second"));
     assert_eq!(user_of(&t, curve("10.0.0.2", &key(2))).as_deref(), Some("second"));
-    assert_eq!(user_of(&t, curve("10.0.0.2", &key(3))).as_deref(), Some("rx"), "a disabled entry admits nobody itself");
+    assert_eq!(
+        user_of(&t, curve("10.0.0.2", &key(3))).as_deref(),
+        Some("rx"),
+        "a disabled entry admits nobody itself"
+    );
 }
 
 #[test]
@@ -81,7 +85,10 @@ fn deny_takes_precedence() {
         "deny": [{"credentials": key(1), "user_id": "d", "address": "10.0.0.9"}, {"credentials": key(2), "user_id": "e", "enabled": false}],
     }));
     assert_eq!(t.authenticate(curve("10.0.0.9", &key(1))), Verdict::Denied { index: 0, user_id: "d".into() });
-    assert_eq!(t.authenticate(curve("10.0.0.8", &key(1))), Verdict::Allowed { index: 0, user_id: "a".into() });
+    assert_eq!(
+        t.authenticate(curve("10.0.0.8", &key(1))),
+        Verdict::Allowed { index: 0, user_id: "a".into() }
+    );
     assert_eq!(t.authenticate(curve("10.0.0.8", &key(2))), Verdict::Unknown);
     assert_eq!(t.authenticate(curve("10.0.0.9", &key(1))).to_string(), "denied by deny entry 0 (user_id d)");
 }
@@ -92,7 +99,9 @@ fn mechanisms_do_not_mix() {
         {"mechanism": "PLAIN", "credentials": "pw", "user_id": "p"},
         {"mechanism": "NULL", "user_id": "n", "address": "127.0.0.1"},
     ]}));
-    let with = |mechanism, credentials, address| t.authenticate(Presented { domain: "vip", address, mechanism, credentials });
+    let with = |mechanism, credentials, address| {
+        t.authenticate(Presented { domain: "vip", address, mechanism, credentials })
+    };
     assert_eq!(with(Mechanism::Plain, "pw", "127.0.0.1"), Verdict::Unknown);
     assert_eq!(with(Mechanism::Curve, "pw", "127.0.0.1"), Verdict::Unknown);
     assert_eq!(with(Mechanism::Null, "", "127.0.0.1"), Verdict::Allowed { index: 1, user_id: "n".into() });
@@ -175,8 +184,14 @@ fn refusals_name_the_entry() {
     let t = identities();
     let text = |identity: &str| t.admit(identity, &key(5), true).unwrap_err().to_string();
     assert_eq!(text("agent2"), "identity agent2 belongs to another key (auth entry 3, user_id some-uuid)");
-    assert_eq!(text("control"), "identity control belongs to the platform itself and is not accepted from a socket");
-    assert_eq!(text("control.connection.1"), "identity control.connection.1 needs the key of control.connection");
+    assert_eq!(
+        text("control"),
+        "identity control belongs to the platform itself and is not accepted from a socket"
+    );
+    assert_eq!(
+        text("control.connection.1"),
+        "identity control.connection.1 needs the key of control.connection"
+    );
 }
 
 #[test]
@@ -191,7 +206,10 @@ fn capabilities_of_groups_and_roles() {
         "groups": {"g": ["r2", "r1"], "odd": "x"},
         "roles": {"r1": ["r1cap"], "r2": ["r2cap", {"with": {"p": 1}}]},
     }));
-    assert_eq!(Value::Object(t.capabilities_of("a").unwrap().clone()), json!({"own": {"p": 1}, "r1cap": null, "r2cap": null}));
+    assert_eq!(
+        Value::Object(t.capabilities_of("a").unwrap().clone()),
+        json!({"own": {"p": 1}, "r1cap": null, "r2cap": null})
+    );
     assert!(t.capabilities_of("b").is_none());
     assert_eq!(t.roles_of("a"), ["r1"]);
     assert_eq!(t.groups_of("a"), ["g", "missing"]);
@@ -211,5 +229,8 @@ fn both_names_of_a_service_are_users() {
     assert!(t.capabilities_of("config.store").unwrap().contains_key("y"));
     assert!(t.capabilities_of("control.connection.12-f").unwrap().contains_key("z"));
     assert!(t.capabilities_of("control.connections").is_none());
-    assert_eq!(t.users().keys().collect::<Vec<_>>(), ["control", "platform.config_store", "control.connection", "platform.control", "config.store"]);
+    assert_eq!(
+        t.users().keys().collect::<Vec<_>>(),
+        ["control", "platform.config_store", "control.connection", "platform.control", "config.store"]
+    );
 }

@@ -31,7 +31,9 @@ impl Version {
             Some(Value::Object(map)) => {
                 let number = |key: &str| match map.get(key) {
                     None => Ok(0),
-                    Some(n) => n.as_u64().ok_or_else(|| ParseError::Shape(format!("version: `{key}` must be a number"))),
+                    Some(n) => n
+                        .as_u64()
+                        .ok_or_else(|| ParseError::Shape(format!("version: `{key}` must be a number"))),
                 };
                 Self { major: number("major")?, minor: number("minor")? }
             }
@@ -98,7 +100,8 @@ fn split_credentials(mut entry: Value) -> Option<Value> {
 fn unique_user_ids(entries: &mut [Value]) {
     let mut seen = HashSet::new();
     for map in objects(entries) {
-        let own = map.get("user_id").and_then(Value::as_str).filter(|id| !id.is_empty() && !seen.contains(*id));
+        let own =
+            map.get("user_id").and_then(Value::as_str).filter(|id| !id.is_empty() && !seen.contains(*id));
         let id = own.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
         seen.insert(id.clone());
         map.insert("user_id".into(), json!(id));

@@ -1,0 +1,232 @@
+//! The command line of `volttron` as typed (cli.md section 3). What it means is decided in the parent module.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, CommandFactory, Parser};
+
+/// Options of the platform. Every long name is also a key of the configuration file.
+#[expect(clippy::struct_excessive_bools, reason = "one field per flag")]
+#[derive(Debug, Clone, Parser)]
+#[command(
+    name = "volttron",
+    version,
+    about = "The VOLTTRON platform: message bus, core services and agent supervisor",
+    args_override_self = true,
+    infer_long_args = false,
+    disable_help_subcommand = true
+)]
+pub(super) struct Args {
+    /// Read more settings from FILE
+    #[arg(short, long, value_name = "FILE", action = ArgAction::Append)]
+    pub(super) config: Vec<PathBuf>,
+    /// Home directory, instead of $VOLTTRON_HOME
+    #[arg(long, value_name = "DIR")]
+    pub(super) vhome: Option<PathBuf>,
+    /// Log to FILE ("-" is standard output, an empty text no log at all)
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) log: Option<String>,
+    /// Logging configuration (not built yet; use --log-level)
+    #[arg(short = 'L', long, value_name = "FILE")]
+    pub(super) log_config: Option<String>,
+    /// Level of single loggers
+    #[arg(long, value_name = "LOGGER:LEVEL[,..]", action = ArgAction::Append)]
+    pub(super) log_level: Vec<String>,
+    /// Log connections to the bus and their ends
+    #[arg(long, overrides_with = "no_monitor")]
+    pub(super) monitor: bool,
+    #[arg(long, hide = true)]
+    pub(super) no_monitor: bool,
+    /// Log less; may be repeated
+    #[arg(short, long, action = ArgAction::Count)]
+    pub(super) quiet: u8,
+    /// Log more; may be repeated
+    #[arg(short, long, action = ArgAction::Count)]
+    pub(super) verbose: u8,
+    /// Level to start from: 10 debug, 20 info, 30 warning, 40 error
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    pub(super) verboseness: i64,
+    /// Log every option and go on
+    #[arg(long, hide = true)]
+    pub(super) show_config: bool,
+    /// Start enabled agents (the default)
+    #[arg(long, overrides_with = "no_autostart")]
+    pub(super) autostart: bool,
+    /// Do not start enabled agents
+    #[arg(long, overrides_with = "autostart")]
+    pub(super) no_autostart: bool,
+    /// Address to bind besides the local socket; adds to those of the configuration file
+    #[arg(long, value_name = "ADDRESS", action = ArgAction::Append)]
+    pub(super) vip_address: Vec<String>,
+    /// Local socket
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) vip_local_address: Option<String>,
+    #[arg(long, value_name = "ADDRESS", hide = true)]
+    pub(super) publish_address: Option<String>,
+    #[arg(long, value_name = "ADDRESS", hide = true)]
+    pub(super) subscribe_address: Option<String>,
+    /// Message bus: zmq
+    #[arg(long, value_name = "BUS")]
+    pub(super) message_bus: Option<String>,
+    /// Name of this platform
+    #[arg(long, value_name = "NAME")]
+    pub(super) instance_name: Option<String>,
+    /// Only the text False turns authentication off
+    #[arg(long, value_name = "True|False", num_args = 0..=1, default_missing_value = "True")]
+    pub(super) allow_auth: Option<String>,
+    /// Allow addresses other than loopback without authentication
+    #[arg(long, overrides_with = "no_insecure")]
+    pub(super) insecure: bool,
+    #[arg(long, hide = true)]
+    pub(super) no_insecure: bool,
+    /// Only the text False lets any authenticated peer use any identity
+    #[arg(long, value_name = "True|False", num_args = 0..=1, default_missing_value = "True")]
+    pub(super) bind_identity_to_key: Option<String>,
+    /// Let every agent call the mutating methods of the core services, as 9.x did
+    #[arg(long, overrides_with = "no_open_methods")]
+    pub(super) open_methods: bool,
+    #[arg(long, hide = true)]
+    pub(super) no_open_methods: bool,
+    /// Leave agents running when the platform stops
+    #[arg(long, overrides_with = "no_keep_agents")]
+    pub(super) keep_agents: bool,
+    #[arg(long, hide = true)]
+    pub(super) no_keep_agents: bool,
+    /// Longest time for stopping all agents
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub(super) shutdown_timeout: u64,
+    /// Waiting times before a crashed agent is started again
+    #[arg(long, value_name = "SECS[,..]", default_value = "0,300,600,900,1200")]
+    pub(super) restart_delay: String,
+    /// Run every agent as its own user (not built yet)
+    #[arg(long, visible_alias = "secure-agent-users", value_name = "True|False", num_args = 0..=1, default_missing_value = "True")]
+    pub(super) agent_isolation_mode: Option<String>,
+    /// Period of the safety check for crashed agents
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub(super) agent_monitor_frequency: u64,
+    /// Accept unknown keys and remember them; for setting up several platforms
+    #[arg(long, overrides_with = "no_setup_mode")]
+    pub(super) setup_mode: bool,
+    #[arg(long, hide = true)]
+    pub(super) no_setup_mode: bool,
+    #[arg(long, hide = true)]
+    pub(super) msgdebug: bool,
+    /// Address of the web service (not built yet)
+    #[arg(long, value_name = "URL")]
+    pub(super) bind_web_address: Option<String>,
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(super) web_ssl_key: Option<String>,
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(super) web_ssl_cert: Option<String>,
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(super) web_ca_cert: Option<String>,
+    #[arg(long, value_name = "TEXT", hide = true)]
+    pub(super) web_secret_key: Option<String>,
+    /// Address of the central management platform
+    #[arg(long, value_name = "URL")]
+    pub(super) volttron_central_address: Option<String>,
+    /// Server key of the central management platform
+    #[arg(long, value_name = "KEY")]
+    pub(super) volttron_central_serverkey: Option<String>,
+    #[arg(long, value_name = "URL", hide = true)]
+    pub(super) volttron_central_rmq_address: Option<String>,
+    #[arg(long, hide = true)]
+    pub(super) restricted: bool,
+    #[arg(long, hide = true)]
+    pub(super) no_restricted: bool,
+    #[arg(long, hide = true)]
+    pub(super) verify: bool,
+    #[arg(long, hide = true)]
+    pub(super) no_verify: bool,
+    #[arg(long, hide = true)]
+    pub(super) resource_monitor: bool,
+    #[arg(long, hide = true)]
+    pub(super) no_resource_monitor: bool,
+    #[arg(long, hide = true)]
+    pub(super) tag_vip_id: Option<String>,
+    #[arg(long, hide = true)]
+    pub(super) tag_refresh_interval: Option<String>,
+}
+
+/// What kind of option a name is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Takes a value.
+    Value,
+    /// On or off; the flag tells whether `--no-<name>` exists.
+    Flag {
+        /// `--no-<name>` exists.
+        invertible: bool,
+    },
+    /// `-v`, `-q`: each occurrence counts.
+    Count,
+}
+
+/// Looks up a long option as a configuration file names it.
+pub(super) fn kind_of(command: &clap::Command, key: &str) -> Option<Kind> {
+    let arg = find(command, key)?;
+    Some(match arg.get_action() {
+        ArgAction::SetTrue => Kind::Flag { invertible: find(command, &format!("no-{key}")).is_some() },
+        ArgAction::Count => Kind::Count,
+        ArgAction::Set | ArgAction::Append => Kind::Value,
+        _ => return None,
+    })
+}
+
+fn find<'a>(command: &'a clap::Command, key: &str) -> Option<&'a clap::Arg> {
+    command.get_arguments().find(|arg| {
+        arg.get_long() == Some(key) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&key))
+    })
+}
+
+/// The command definition, for look-ups.
+pub(super) fn command() -> clap::Command {
+    Args::command()
+}
+
+/// The known name that looks most like a mistyped one, if any is near.
+pub(super) fn nearest(command: &clap::Command, key: &str) -> Option<String> {
+    command
+        .get_arguments()
+        .filter(|arg| !arg.is_hide_set())
+        .filter_map(clap::Arg::get_long)
+        .map(|name| (edits(name, key), name))
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
+        .min()
+        .map(|(_, name)| name.to_owned())
+}
+
+/// Levenshtein distance.
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let cost = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = cost.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_and_guessed() {
+        let command = command();
+        command.clone().debug_assert();
+        assert_eq!(kind_of(&command, "vip-address"), Some(Kind::Value));
+        assert_eq!(kind_of(&command, "autostart"), Some(Kind::Flag { invertible: true }));
+        assert_eq!(kind_of(&command, "msgdebug"), Some(Kind::Flag { invertible: false }));
+        assert_eq!(kind_of(&command, "verbose"), Some(Kind::Count));
+        assert_eq!(kind_of(&command, "secure-agent-users"), Some(Kind::Value));
+        assert_eq!(kind_of(&command, "help"), None);
+        assert_eq!(nearest(&command, "vip-adress").as_deref(), Some("vip-address"));
+        assert_eq!(nearest(&command, "instance_name").as_deref(), Some("instance-name"));
+        assert_eq!(nearest(&command, "colour"), None);
+    }
+}
