@@ -1,6 +1,6 @@
 //! Who may connect, under which identity, and what they may do (`auth.json`, `protected_topics.json`).
 //!
-//! Start reading at [`state`]: one shared [`AuthState`] answers everybody, from a snapshot that is replaced as a
+//! Start reading at [`state`]: one shared [`AuthState`](state::AuthState) answers everybody, from a snapshot that is replaced as a
 //! whole when a file changes. Below it, all pure: [`entry`] and [`file`] (the document), [`upgrade`] (older
 //! versions), [`table`] (the document compiled), [`protected`], [`pending`], [`backoff`]. [`store`] does the file,
 //! [`startup`] the platform's own keys and entries, [`watch`] other programs' edits.
@@ -14,6 +14,11 @@ pub mod file;
 pub mod pattern;
 pub mod pending;
 pub mod protected;
+pub mod startup;
+pub mod state;
 pub mod store;
 pub mod table;
 pub mod upgrade;
+pub mod watch;
+
+pub use state::{AuthOptions, AuthState};

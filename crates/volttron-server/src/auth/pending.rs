@@ -30,6 +30,18 @@ pub struct Request {
 }
 
 impl Request {
+    /// A first request.
+    pub fn new(domain: &str, address: &str, mechanism: Mechanism, credentials: &str) -> Self {
+        Self {
+            domain: domain.to_owned(),
+            address: address.to_owned(),
+            mechanism,
+            credentials: credentials.to_owned(),
+            user_id: uuid::Uuid::new_v4().to_string(),
+            retries: 1,
+        }
+    }
+
     /// The object of `get_pending_authorizations`.
     pub fn to_value(&self) -> Value {
         json!({
@@ -63,8 +75,8 @@ pub struct Pending {
 
 impl Pending {
     /// Counts a refused connection: the record of the same connection once more, or a new record. A full list
-    /// forgets its oldest record, first of the same address.
-    pub fn refused(&mut self, domain: &str, address: &str, mechanism: Mechanism, credentials: &str) {
+    /// forgets its oldest record, first of the same address. Gives the record if it is new.
+    pub fn refused(&mut self, domain: &str, address: &str, mechanism: Mechanism, credentials: &str) -> Option<&Request> {
         let same = |r: &&mut Request| {
             r.credentials == credentials
                 && r.address == address
@@ -73,7 +85,7 @@ impl Pending {
         };
         if let Some(request) = self.requests.iter_mut().find(same) {
             request.retries += 1;
-            return;
+            return None;
         }
         let of_address = self.requests.iter().filter(|r| r.address == address).count();
         let oldest = if of_address >= MAX_PENDING_PER_ADDRESS {
@@ -85,14 +97,8 @@ impl Pending {
             self.requests.remove(i);
             self.evicted += 1;
         }
-        self.requests.push_back(Request {
-            domain: domain.to_owned(),
-            address: address.to_owned(),
-            mechanism,
-            credentials: credentials.to_owned(),
-            user_id: uuid::Uuid::new_v4().to_string(),
-            retries: 1,
-        });
+        self.requests.push_back(Request::new(domain, address, mechanism, credentials));
+        self.requests.back()
     }
 
     /// Counts a connection refused by the deny entry of `user_id`.

@@ -17,6 +17,8 @@ pub const DOMAIN: &str = "vip";
 const MAX_WAITING: usize = 1024;
 /// libzmq gives a handshake up after 30 s, an answer later than that reaches nobody.
 const MAX_DELAY: Duration = Duration::from_secs(30);
+/// How soon a waiting refusal notices that the rules changed.
+const RECHECK: Duration = Duration::from_millis(200);
 
 /// What a client presents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +78,12 @@ pub enum ZapAnswer {
 pub trait Authenticator: Send + 'static {
     /// Decides about one connection.
     fn decide(&self, request: &ZapRequest<'_>) -> ZapAnswer;
+
+    /// Changes whenever a decision may have changed. Refusals that wait are then decided again, so that a key that is
+    /// granted while its owner waits gets in at once.
+    fn generation(&self) -> u64 {
+        0
+    }
 }
 
 impl<F: Fn(&ZapRequest<'_>) -> ZapAnswer + Send + 'static> Authenticator for F {
@@ -105,12 +113,16 @@ pub(super) struct Zap {
     authenticator: Box<dyn Authenticator>,
     waiting: BinaryHeap<Waiting>,
     sequence: u64,
+    /// The rules that the waiting refusals were decided by, and when that was last looked at.
+    generation: u64,
+    looked_at: Option<Instant>,
     pub(super) meter: ZapMeter,
 }
 
 /// A refusal that waits for its time. Ordered so that the heap gives the earliest first.
 struct Waiting {
     due: Reverse<(Instant, u64)>,
+    question: Vec<Message>,
     reply: Reply,
 }
 
@@ -133,7 +145,9 @@ impl Ord for Waiting {
 
 impl Zap {
     pub(super) fn new(authenticator: Box<dyn Authenticator>) -> Self {
-        Self { authenticator, waiting: BinaryHeap::new(), sequence: 0, meter: ZapMeter::default() }
+        let generation = authenticator.generation();
+        let (waiting, meter) = (BinaryHeap::new(), ZapMeter::default());
+        Self { authenticator, waiting, sequence: 0, generation, looked_at: None, meter }
     }
 
     /// Takes a question; gives the answer if it is to be sent now.
@@ -159,23 +173,46 @@ impl Zap {
                 }
                 self.sequence += 1;
                 let due = Reverse((now + delay.min(MAX_DELAY), self.sequence));
-                self.waiting.push(Waiting { due, reply });
+                let question = frames.iter().map(Message::share).collect();
+                self.waiting.push(Waiting { due, question, reply });
+                self.looked_at.get_or_insert(now);
                 None
             }
         }
     }
 
-    /// The next refusal whose time has come.
+    /// The next refusal whose time has come, or that is none any more.
     pub(super) fn due(&mut self, now: Instant) -> Option<Reply> {
+        self.looked_at = Some(now);
+        let generation = self.authenticator.generation();
+        if generation != self.generation {
+            self.generation = generation;
+            self.decide_again(now);
+        }
         if self.waiting.peek()?.due.0.0 > now {
             return None;
         }
         self.waiting.pop().map(|w| w.reply)
     }
 
-    /// When [`due`](Self::due) has something next.
+    /// Grants at once what the new rules grant; everything else goes on waiting as long as it would have.
+    fn decide_again(&mut self, now: Instant) {
+        for mut waiting in std::mem::take(&mut self.waiting) {
+            let answer = parse(&waiting.question).map(|request| self.authenticator.decide(&request));
+            if let Some(ZapAnswer::Allow { user_id }) = answer {
+                self.meter.denied -= 1;
+                self.meter.allowed += 1;
+                waiting.reply = reply(&waiting.question, "200", "SUCCESS", &user_id);
+                waiting.due = Reverse((now, waiting.due.0.1));
+            }
+            self.waiting.push(waiting);
+        }
+    }
+
+    /// When to call [`due`](Self::due) next.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.waiting.peek().map(|w| w.due.0.0)
+        let due = self.waiting.peek()?.due.0.0;
+        Some(self.looked_at.map_or(due, |at| due.min(at + RECHECK)))
     }
 
     /// Refusals that wait now.
@@ -210,6 +247,9 @@ fn reply(request: &[Message], status: &'static str, text: &'static str, user_id:
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     fn frames(parts: &[&[u8]]) -> Vec<Message> {
@@ -269,13 +309,41 @@ mod tests {
         assert!(zap.ask(start + Duration::from_millis(1), &curve_request("2", &[2; 32])).is_none());
         zap.authenticator = Box::new(|_: &ZapRequest<'_>| ZapAnswer::Allow { user_id: String::new() });
         assert!(zap.ask(start, &curve_request("3", &[3; 32])).is_some());
-        assert_eq!(zap.next_due(), Some(start + Duration::from_millis(500)));
+        assert_eq!(zap.next_due(), Some(start + RECHECK), "rules may change while refusals wait");
         assert!(zap.due(start + Duration::from_millis(499)).is_none());
         let later = start + Duration::from_secs(1);
         assert_eq!(texts(&zap.due(later).expect("first"))[3..6], ["1", "400", "FAIL"]);
         assert_eq!(texts(&zap.due(later).expect("second"))[3], "2");
         assert!(zap.due(later).is_none());
         assert_eq!(zap.meter.denied, 2);
+    }
+
+    #[test]
+    fn new_rules_let_in_who_waits() {
+        struct Rules(Arc<AtomicU64>);
+        impl Authenticator for Rules {
+            fn decide(&self, r: &ZapRequest<'_>) -> ZapAnswer {
+                if self.generation() > 0 && r.credentials == Credentials::Curve(&[2; 32]) {
+                    return ZapAnswer::Allow { user_id: "two".into() };
+                }
+                ZapAnswer::Deny { delay: Duration::from_secs(20) }
+            }
+            fn generation(&self) -> u64 {
+                self.0.load(Ordering::Relaxed)
+            }
+        }
+        let (start, generation) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+        let mut zap = Zap::new(Box::new(Rules(generation.clone())));
+        for n in [1, 2] {
+            assert!(zap.ask(start, &curve_request(&n.to_string(), &[n; 32])).is_none());
+        }
+        assert!(zap.due(start + RECHECK).is_none());
+        generation.store(1, Ordering::Relaxed);
+        let reply = zap.due(start + 2 * RECHECK).expect("granted");
+        assert_eq!(texts(&reply)[3..7], ["2", "200", "SUCCESS", "two"]);
+        assert!(zap.due(start + 3 * RECHECK).is_none());
+        assert_eq!((zap.meter.allowed, zap.meter.denied, zap.waiting()), (1, 1, 1));
+        assert_eq!(texts(&zap.due(start + Duration::from_secs(20)).expect("refused"))[3..5], ["1", "400"]);
     }
 
     #[test]
@@ -292,7 +360,8 @@ mod tests {
         let now = Instant::now();
         let mut zap = deny_after(100_000);
         zap.ask(now, &curve_request("x", &[1; 32]));
-        assert_eq!(zap.next_due(), Some(now + MAX_DELAY));
+        assert!(zap.due(now + MAX_DELAY - Duration::from_millis(1)).is_none());
+        assert!(zap.due(now + MAX_DELAY).is_some());
     }
 
     #[test]
