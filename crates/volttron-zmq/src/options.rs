@@ -156,6 +156,14 @@ impl Socket {
         self.get_int(sys::ZMQ_FD)
     }
 
+    /// A duplicate of [`fd`](Self::fd) that belongs to the caller, for registration with a reactor: it stays valid
+    /// whatever becomes of the socket, and closing it does not touch libzmq's own.
+    pub fn duplicate_fd(&self) -> std::io::Result<std::os::fd::OwnedFd> {
+        let fd = self.fd()?;
+        // SAFETY: libzmq keeps its descriptor open as long as the socket, which outlives this call.
+        unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()
+    }
+
     /// The endpoint of the last bind or connect, wildcards resolved.
     pub fn last_endpoint(&self) -> Result<String> {
         // An ipc endpoint has at most 6 + 107 bytes, a tcp one a host name and a port.

@@ -7,6 +7,9 @@
 //! Implementations: `zmq` (a DEALER socket), `memory` (feature `testing`), and the in-process link that the
 //! platform gives to its own services, built from [`Link::channel`].
 
+#[cfg(feature = "zmq")]
+pub mod zmq;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
