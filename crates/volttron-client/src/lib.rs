@@ -12,6 +12,7 @@
 //! | [`rpc`], [`access`] | calling and serving methods; who may call |
 //! | [`pubsub`] | publications and subscriptions |
 //! | [`config`] | configuration store |
+//! | `historian` (feature) | the base of historians |
 //! | [`health`], [`heartbeat`], [`peerlist`], [`probe`], [`schedule`] | one subsystem each |
 
 pub mod access;
@@ -22,6 +23,8 @@ mod cx;
 mod error;
 pub mod health;
 pub mod heartbeat;
+#[cfg(feature = "historian")]
+pub mod historian;
 pub mod link;
 mod meter;
 pub mod peerlist;
