@@ -60,6 +60,9 @@ pub struct Round {
     pub trimmed: u64,
 }
 
+/// Source and topic.
+type MetaKey = (Arc<str>, i64);
+
 /// The open cache.
 pub struct Cache {
     db: Connection,
@@ -67,7 +70,7 @@ pub struct Cache {
     topic_ids: HashMap<String, i64>,
     topic_names: HashMap<i64, Arc<str>>,
     sources: Vec<Arc<str>>,
-    meta: HashMap<(Arc<str>, i64), Arc<Meta>>,
+    meta: HashMap<MetaKey, Arc<Meta>>,
     outstanding: u64,
     time_errors: bool,
     rejected: u64,
@@ -144,8 +147,10 @@ impl Cache {
             self.meta.insert((source, topic), Arc::new(meta));
         }
         // Counted, not estimated from ids: the original started with a wrong figure.
-        self.outstanding = self.db.query_row("SELECT COUNT(*) FROM outstanding", [], |r| r.get::<_, i64>(0))? as u64;
-        self.rejected = self.db.query_row("SELECT COUNT(*) FROM rejected", [], |r| r.get::<_, i64>(0))? as u64;
+        self.outstanding =
+            self.db.query_row("SELECT COUNT(*) FROM outstanding", [], |r| r.get::<_, i64>(0))? as u64;
+        self.rejected =
+            self.db.query_row("SELECT COUNT(*) FROM rejected", [], |r| r.get::<_, i64>(0))? as u64;
         self.refresh_time_errors()
     }
 
@@ -262,11 +267,16 @@ impl Cache {
         Ok(id)
     }
 
-    fn update_meta(&mut self, source: &Arc<str>, topic: i64, new: &Meta, fresh: &mut Fresh) -> rusqlite::Result<()> {
+    fn update_meta(
+        &mut self,
+        source: &Arc<str>,
+        topic: i64,
+        new: &Meta,
+        fresh: &mut Fresh,
+    ) -> rusqlite::Result<()> {
         let key = (Arc::clone(source), topic);
         let known = self.meta.get(&key);
-        let changed: Vec<_> =
-            new.iter().filter(|(k, v)| known.and_then(|m| m.get(*k)) != Some(*v)).collect();
+        let changed: Vec<_> = new.iter().filter(|(k, v)| known.and_then(|m| m.get(*k)) != Some(*v)).collect();
         if changed.is_empty() {
             return Ok(());
         }
@@ -323,7 +333,11 @@ impl Cache {
     /// The oldest records that are not on their way yet, at most `limit`. Of records with the same (topic, time) only
     /// the first goes out; the others stay for a later batch, where the store's upsert absorbs them in order.
     pub fn next_batch(&mut self, limit: usize, flight: &InFlight) -> Result<Vec<Record>, CacheError> {
-        self.read_batch(limit, flight).map_err(|source| CacheError { path: self.path.clone(), doing: "reading", source })
+        self.read_batch(limit, flight).map_err(|source| CacheError {
+            path: self.path.clone(),
+            doing: "reading",
+            source,
+        })
     }
 
     fn read_batch(&mut self, limit: usize, flight: &InFlight) -> rusqlite::Result<Vec<Record>> {
@@ -332,7 +346,7 @@ impl Cache {
         let mut q = self.db.prepare_cached(
             "SELECT id, ts, source, topic_id, value_string, header_string FROM outstanding ORDER BY ts, id LIMIT ?",
         )?;
-        let mut rows = q.query([(limit + flight.len()) as i64])?;
+        let mut rows = q.query([i64::try_from(limit + flight.len()).unwrap_or(i64::MAX)])?;
         while let Some(row) = rows.next()? {
             if batch.len() >= limit {
                 break;
@@ -357,7 +371,9 @@ impl Cache {
                 source,
                 topic,
                 value: lossy(row.get_ref(4)?),
-                headers: row.get_ref(5).map(|v| if v == rusqlite::types::ValueRef::Null { "{}".into() } else { lossy(v) })?,
+                headers: row
+                    .get_ref(5)
+                    .map(|v| if v == rusqlite::types::ValueRef::Null { "{}".into() } else { lossy(v) })?,
                 meta,
             });
         }
@@ -370,7 +386,11 @@ impl Cache {
         if moved.is_err() {
             let _ = self.db.execute_batch("ROLLBACK");
         }
-        moved.map_err(|source| CacheError { path: self.path.clone(), doing: "putting a record aside", source })
+        moved.map_err(|source| CacheError {
+            path: self.path.clone(),
+            doing: "putting a record aside",
+            source,
+        })
     }
 
     fn move_to_rejected(&mut self, id: i64, why: &str) -> rusqlite::Result<()> {
@@ -396,7 +416,7 @@ impl Cache {
 #[derive(Default)]
 struct Fresh {
     topics: Vec<String>,
-    meta: Vec<((Arc<str>, i64), Option<Arc<Meta>>)>,
+    meta: Vec<(MetaKey, Option<Arc<Meta>>)>,
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -459,7 +479,9 @@ fn prepare(db: &Connection) -> rusqlite::Result<()> {
          COMMIT;",
     )?;
     let headers: Option<i64> = db
-        .query_row("SELECT 1 FROM pragma_table_info('outstanding') WHERE name = 'header_string'", [], |r| r.get(0))
+        .query_row("SELECT 1 FROM pragma_table_info('outstanding') WHERE name = 'header_string'", [], |r| {
+            r.get(0)
+        })
         .optional()?;
     if headers.is_none() {
         db.execute_batch("ALTER TABLE outstanding ADD COLUMN header_string TEXT")?;

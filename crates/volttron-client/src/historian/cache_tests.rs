@@ -35,7 +35,10 @@ fn oldest_time_first_and_deleted_when_handled() {
     assert_eq!(cache.outstanding(), 3);
     let batch = cache.next_batch(2, &InFlight::default()).unwrap();
     assert_eq!(batch.iter().map(|r| r.value.as_str()).collect::<Vec<_>>(), ["1", "2"]);
-    assert_eq!((&*batch[0].topic, &*batch[0].source, batch[0].headers.as_str()), ("b", "scrape", r#"{"a": 1}"#));
+    assert_eq!(
+        (&*batch[0].topic, &*batch[0].source, batch[0].headers.as_str()),
+        ("b", "scrape", r#"{"a": 1}"#)
+    );
     cache.commit_round(&ids(&batch), std::iter::empty(), None).unwrap();
     assert_eq!(cache.outstanding(), 1);
     // A second report of the same ids changes nothing.
@@ -50,7 +53,8 @@ fn oldest_time_first_and_deleted_when_handled() {
 #[test]
 fn the_journal_is_one_that_survives_power_loss() {
     let (_dir, cache) = open();
-    let get = |p: &str| cache.db.pragma_query_value(None, p, |r| r.get::<_, rusqlite::types::Value>(0)).unwrap();
+    let get =
+        |p: &str| cache.db.pragma_query_value(None, p, |r| r.get::<_, rusqlite::types::Value>(0)).unwrap();
     assert_eq!(get("journal_mode"), rusqlite::types::Value::Text("wal".into()));
     assert_eq!(get("synchronous"), rusqlite::types::Value::Integer(2));
     assert_eq!(get("auto_vacuum"), rusqlite::types::Value::Integer(1));
@@ -115,8 +119,11 @@ fn a_refused_record_is_put_aside_and_the_others_go_on() {
 #[test]
 fn above_the_cap_the_oldest_rows_go_and_the_error_table_first() {
     let (_dir, mut cache) = open();
-    let mut points: Vec<_> =
-        (0..3000).map(|i| point("a", &format!("10:{:02}:{:02}", i / 60, i % 60), "\"0123456789012345678901234567890\"")).collect();
+    let mut points: Vec<_> = (0..3000)
+        .map(|i| {
+            point("a", &format!("10:{:02}:{:02}", i / 60, i % 60), "\"0123456789012345678901234567890\"")
+        })
+        .collect();
     for p in &mut points[..150] {
         p.out_of_tolerance = true;
     }
@@ -181,7 +188,8 @@ fn caches_of_early_releases_are_opened_in_place() {
 fn a_damaged_file_is_put_aside_and_nothing_else_is() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("backup.sqlite");
-    std::fs::write(&path, b"this is no database, but it is long enough to look like one. ".repeat(40)).unwrap();
+    std::fs::write(&path, b"this is no database, but it is long enough to look like one. ".repeat(40))
+        .unwrap();
     let (cache, aside) = Cache::open_or_set_aside(&path).unwrap();
     assert_eq!(cache.outstanding(), 0);
     assert!(aside.unwrap().exists());

@@ -109,7 +109,11 @@ impl Capture {
                 Some(Value::Object(values)) if parts.len() <= 2 => {
                     (values, parts.get(1).and_then(Value::as_object))
                 }
-                _ => return Yield::dropped(format!("{topic}: neither [values, metadata] nor a map of values")),
+                _ => {
+                    return Yield::dropped(format!(
+                        "{topic}: neither [values, metadata] nor a map of values"
+                    ));
+                }
             },
             _ => return Yield::dropped(format!("{topic}: neither [values, metadata] nor a map of values")),
         };
@@ -219,7 +223,11 @@ impl Capture {
             return Wanted::All;
         }
         Wanted::Listed(
-            filter.iter().filter(|(fragment, _)| device.contains(fragment.as_str())).map(|(_, p)| p).collect(),
+            filter
+                .iter()
+                .filter(|(fragment, _)| device.contains(fragment.as_str()))
+                .map(|(_, p)| p)
+                .collect(),
         )
     }
 

@@ -4,18 +4,21 @@ use super::*;
 
 const NOW: &str = "2026-03-04T17:05:00.000000+00:00";
 
-fn run(config: Value, rule: Rule, topic: &str, headers: Value, message: Value) -> Yield {
+fn run(config: Value, rule: Rule, topic: &str, headers: Value, message: &Value) -> Yield {
     let (Value::Object(config), Value::Object(headers)) = (config, headers) else { panic!("objects") };
     let (config, problems) = HistorianConfig::parse(&config);
     assert!(problems.is_empty(), "{problems:?}");
     let mut capture = Capture::new(Arc::new(config), "platform.historian");
     let now = parse_stamp(NOW).unwrap();
-    capture.message(rule, Inbound { topic, headers: &headers, message: &message, now })
+    capture.message(rule, Inbound { topic, headers: &headers, message, now })
 }
 
 /// `source topic ts value` per point.
 fn lines(y: &Yield) -> Vec<String> {
-    y.points.iter().map(|p| format!("{} {} {} {}", p.source.as_str(), p.topic, &p.ts[11..19], p.value)).collect()
+    y.points
+        .iter()
+        .map(|p| format!("{} {} {} {}", p.source.as_str(), p.topic, &p.ts[11..19], p.value))
+        .collect()
 }
 
 #[test]
@@ -30,12 +33,30 @@ fn every_shape_of_the_capture_table() {
             json!([{"t": 1.0, "f": 1}, {"t": {"units": "F"}}]),
             vec!["scrape c/b/u/t 16:00:00 1.0", "scrape c/b/u/f 16:00:00 1"],
         ),
-        (Rule::Device, "devices/u/multi", date.clone(), json!({"t": "é"}), vec!["scrape u/t 15:00:00 \"\\u00e9\""]),
+        (
+            Rule::Device,
+            "devices/u/multi",
+            date.clone(),
+            json!({"t": "é"}),
+            vec!["scrape u/t 15:00:00 \"\\u00e9\""],
+        ),
         (Rule::Device, "devices/u/all", json!({}), json!([{"t": null}]), vec!["scrape u/t 17:05:00 null"]),
         (Rule::Device, "devices/u/t", ts.clone(), json!([1, {}]), vec![]),
         (Rule::Device, "devices/all/u", ts.clone(), json!([{"t": 1}, {}]), vec![]),
-        (Rule::Analysis, "analysis/app/u", ts.clone(), json!({"kpi": [1, 2]}), vec!["analysis app/u/kpi 16:00:00 [1, 2]"]),
-        (Rule::Analysis, "analysis/app/u/", ts.clone(), json!([{"kpi": true}, {}]), vec!["analysis app/u/kpi 16:00:00 true"]),
+        (
+            Rule::Analysis,
+            "analysis/app/u",
+            ts.clone(),
+            json!({"kpi": [1, 2]}),
+            vec!["analysis app/u/kpi 16:00:00 [1, 2]"],
+        ),
+        (
+            Rule::Analysis,
+            "analysis/app/u/",
+            ts.clone(),
+            json!([{"kpi": true}, {}]),
+            vec!["analysis app/u/kpi 16:00:00 true"],
+        ),
         (Rule::Analysis, "analysis/app/all", ts.clone(), json!({"k": 2}), vec!["analysis app/k 16:00:00 2"]),
         (
             Rule::Log,
@@ -51,11 +72,17 @@ fn every_shape_of_the_capture_table() {
             json!({"p": {"Readings": [["2026-03-04T01:00:00Z", 1], [null, 2]], "Units": "F"}}),
             vec!["log datalogger/x/p 01:00:00 1", "log datalogger/x/p 17:05:00 2"],
         ),
-        (Rule::Record, "record/a/b", date, json!({"any": [1]}), vec!["record record/a/b 15:00:00 {\"any\": [1]}"]),
+        (
+            Rule::Record,
+            "record/a/b",
+            date,
+            json!({"any": [1]}),
+            vec!["record record/a/b 15:00:00 {\"any\": [1]}"],
+        ),
         (Rule::Record, "record/a", ts, json!("s"), vec!["record record/a 15:00:00 \"s\""]),
     ];
     for (rule, topic, headers, message, want) in cases {
-        let y = run(json!({}), rule, topic, headers, message.clone());
+        let y = run(json!({}), rule, topic, headers, &message);
         assert_eq!(lines(&y), want, "{topic} {message}");
         assert!(y.dropped.is_empty(), "{:?}", y.dropped);
     }
@@ -74,7 +101,13 @@ fn what_means_nothing_is_dropped_with_a_reason_and_the_rest_kept() {
         (Rule::Analysis, "analysis/u", bad_ts, json!({"a": 1}), 0),
         (Rule::Record, "record/u", json!({"Date": "x"}), json!(1), 0),
         (Rule::Log, "datalogger/x", json!({}), json!([1]), 0),
-        (Rule::Log, "datalogger/x", json!({}), json!({"p": {"Readings": 1}, "q": {"Readings": 1, "Units": "F"}}), 1),
+        (
+            Rule::Log,
+            "datalogger/x",
+            json!({}),
+            json!({"p": {"Readings": 1}, "q": {"Readings": 1, "Units": "F"}}),
+            1,
+        ),
         (Rule::Log, "datalogger/x", json!({}), json!({"p": 4, "q": {"Readings": 1, "Units": "F"}}), 1),
         (Rule::Log, "datalogger/x", json!({}), json!({"p": {"Readings": [], "Units": "F"}}), 0),
         (Rule::Log, "datalogger/x", json!({}), json!({"p": {"Readings": [1, 2], "Units": "F"}}), 0),
@@ -88,7 +121,7 @@ fn what_means_nothing_is_dropped_with_a_reason_and_the_rest_kept() {
         ),
     ];
     for (rule, topic, headers, message, kept) in cases {
-        let y = run(json!({}), rule, topic, headers, message.clone());
+        let y = run(json!({}), rule, topic, headers, &message);
         assert_eq!(y.points.len(), kept, "{topic} {message}");
         assert_eq!(y.dropped.len(), 1, "{topic} {message}");
     }
@@ -97,15 +130,27 @@ fn what_means_nothing_is_dropped_with_a_reason_and_the_rest_kept() {
 #[test]
 fn metadata_is_carried_per_point() {
     let meta = |y: &Yield| y.points.iter().map(|p| p.meta.clone().map(Value::Object)).collect::<Vec<_>>();
-    let y = run(json!({}), Rule::Device, "devices/u/all", json!({}), json!([{"a": 1, "b": 2}, {"a": {"units": "F"}}]));
+    let y = run(
+        json!({}),
+        Rule::Device,
+        "devices/u/all",
+        json!({}),
+        &json!([{"a": 1, "b": 2}, {"a": {"units": "F"}}]),
+    );
     assert_eq!(meta(&y), [Some(json!({"units": "F"})), None]);
     for (item, want) in [
         (json!({"Readings": 1, "Units": "F"}), json!({"units": "F", "type": "float"})),
         (json!({"Readings": 1, "Units": "F", "data_type": "double"}), json!({"units": "F", "type": "float"})),
-        (json!({"Readings": 1, "Units": "F", "data_type": "int", "tz": "US/Pacific"}), json!({"units": "F", "type": "int", "tz": "US/Pacific"})),
-        (json!({"Readings": ["2026-01-01T00:00:00Z", 1], "Units": "F"}), json!({"units": "F", "type": "float", "tz": "UTC"})),
+        (
+            json!({"Readings": 1, "Units": "F", "data_type": "int", "tz": "US/Pacific"}),
+            json!({"units": "F", "type": "int", "tz": "US/Pacific"}),
+        ),
+        (
+            json!({"Readings": ["2026-01-01T00:00:00Z", 1], "Units": "F"}),
+            json!({"units": "F", "type": "float", "tz": "UTC"}),
+        ),
     ] {
-        let y = run(json!({}), Rule::Log, "datalogger/x", json!({}), json!({"p": item}));
+        let y = run(json!({}), Rule::Log, "datalogger/x", json!({}), &json!({"p": item}));
         assert_eq!(meta(&y), [Some(want)]);
     }
 }
@@ -119,23 +164,30 @@ fn the_device_filter_keeps_listed_points_with_and_without_metadata() {
         ("devices/b/vav/all", json!([{"t": 1}, {}]), vec![]),
     ];
     for (topic, message, want) in cases {
-        let y = run(config.clone(), Rule::Device, topic, json!({}), message);
+        let y = run(config.clone(), Rule::Device, topic, json!({}), &message);
         assert_eq!(y.points.iter().map(|p| p.topic.as_str()).collect::<Vec<_>>(), want, "{topic}");
         assert!(y.dropped.is_empty());
     }
     // Analysis data is not filtered.
-    let y = run(config, Rule::Analysis, "analysis/vav/all", json!({}), json!({"t": 1}));
+    let y = run(config, Rule::Analysis, "analysis/vav/all", json!({}), &json!({"t": 1}));
     assert_eq!(y.points.len(), 1);
 }
 
 #[test]
 fn topics_are_replaced_before_they_are_taken_apart() {
-    let config = json!({"topic_replace_list": [{"from": "PNNL", "to": "site"}, {"from": "bldg.1", "to": "b$1"}]});
-    let y = run(config.clone(), Rule::Device, "devices/pnnl/BLDG.1/u/all", json!({}), json!({"t": 1}));
+    let config =
+        json!({"topic_replace_list": [{"from": "PNNL", "to": "site"}, {"from": "bldg.1", "to": "b$1"}]});
+    let y = run(config.clone(), Rule::Device, "devices/pnnl/BLDG.1/u/all", json!({}), &json!({"t": 1}));
     assert_eq!(y.points[0].topic, "site/b$1/u/t");
-    let y = run(config.clone(), Rule::Log, "datalogger/pnnl", json!({}), json!({"PNNL": {"Readings": 1, "Units": ""}}));
+    let y = run(
+        config.clone(),
+        Rule::Log,
+        "datalogger/pnnl",
+        json!({}),
+        &json!({"PNNL": {"Readings": 1, "Units": ""}}),
+    );
     assert_eq!(y.points[0].topic, "datalogger/site/PNNL");
-    let y = run(config, Rule::Record, "record/bldgx1", json!({}), json!(1));
+    let y = run(config, Rule::Record, "record/bldgx1", json!({}), &json!(1));
     assert_eq!(y.points[0].topic, "record/bldgx1");
 }
 
@@ -157,7 +209,8 @@ fn replacement_follows_the_received_topic() {
 #[test]
 fn tolerance_compares_the_whole_gap_and_marks_the_headers() {
     let config = json!({"time_tolerance": 60, "time_tolerance_topics": ["devices", "record"]});
-    let run_at = |rule, topic: &str, headers: Value| run(config.clone(), rule, topic, headers, json!({"t": 1}));
+    let run_at =
+        |rule, topic: &str, headers: Value| run(config.clone(), rule, topic, headers, &json!({"t": 1}));
     // Exactly one day off: the original let this pass.
     for (headers, late) in [
         (json!({"TimeStamp": "2026-03-03T17:05:00+00:00"}), true),
@@ -172,15 +225,22 @@ fn tolerance_compares_the_whole_gap_and_marks_the_headers() {
     }
     let y = run_at(Rule::Analysis, "analysis/u/all", json!({"TimeStamp": "2020-01-01T00:00:00"}));
     assert!(!y.points[0].out_of_tolerance);
-    let y = run(json!({}), Rule::Device, "devices/u/all", json!({"TimeStamp": "2020-01-01T00:00:00"}), json!({"t": 1}));
+    let y = run(
+        json!({}),
+        Rule::Device,
+        "devices/u/all",
+        json!({"TimeStamp": "2020-01-01T00:00:00"}),
+        &json!({"t": 1}),
+    );
     assert!(!y.points[0].out_of_tolerance && !y.points[0].headers.contains("time_error"));
 }
 
 #[test]
 fn sync_timestamp_and_timing_data() {
-    let headers = json!({"TimeStamp": "2026-03-04T16:00:01", "SynchronizedTimeStamp": "2026-03-04T16:00:00", "X": 1});
+    let headers =
+        json!({"TimeStamp": "2026-03-04T16:00:01", "SynchronizedTimeStamp": "2026-03-04T16:00:00", "X": 1});
     let config = json!({"sync_timestamp": true, "gather_timing_data": true});
-    let y = run(config, Rule::Device, "devices/u/all", headers, json!({"t": 1}));
+    let y = run(config, Rule::Device, "devices/u/all", headers, &json!({"t": 1}));
     assert_eq!(&y.points[0].ts[..], "2026-03-04T16:00:00.000000+00:00");
     let kept: Value = serde_json::from_str(&y.points[0].headers).unwrap();
     assert_eq!(kept["X"], 1);
@@ -216,7 +276,7 @@ proptest::proptest! {
         };
         let config = json!({"device_data_filter": {"a": ["b"]}, "time_tolerance": 1,
             "topic_replace_list": [{"from": "a", "to": "(b"}]});
-        let y = run(config, rule, &topic, json!({"Date": text}), message);
+        let y = run(config, rule, &topic, json!({"Date": text}), &message);
         for p in &y.points {
             proptest::prop_assert!(super::super::text::is_stamp(&p.ts));
         }

@@ -150,7 +150,9 @@ impl HistorianConfig {
             retry_period: r.seconds("retry_period", d.retry_period),
             submit_size_limit: r.at_least_one("submit_size_limit", d.submit_size_limit),
             max_time_publishing: r.seconds("max_time_publishing", d.max_time_publishing),
-            message_publish_count: r.number("message_publish_count").map_or(d.message_publish_count, |n| n as u64),
+            message_publish_count: r
+                .number("message_publish_count")
+                .map_or(d.message_publish_count, |n| n as u64),
             backup_storage_limit_gb: r.positive("backup_storage_limit_gb"),
             backup_storage_report: r
                 .number("backup_storage_report")
@@ -237,13 +239,11 @@ impl Reading<'_> {
             Value::String(s) => s.trim().parse().ok(),
             _ => None,
         };
-        match parsed.filter(|n: &f64| n.is_finite() && *n >= 0.0) {
-            Some(n) => Some(n),
-            None => {
-                self.wrong(key, "must be a number, not negative");
-                None
-            }
+        let number = parsed.filter(|n: &f64| n.is_finite() && *n >= 0.0);
+        if number.is_none() {
+            self.wrong(key, "must be a number, not negative");
         }
+        number
     }
 
     fn positive(&mut self, key: &str) -> Option<f64> {
@@ -330,7 +330,12 @@ impl Reading<'_> {
             let from = entry.get("from").and_then(Value::as_str).filter(|f| !f.is_empty());
             match (from, entry.get("to").and_then(Value::as_str)) {
                 (Some(from), Some(to)) => out.push(Replacement { from: from.to_owned(), to: to.to_owned() }),
-                _ => self.wrong("topic_replace_list", "each entry needs a `from` that is not empty and a `to`"),
+                _ => {
+                    self.wrong(
+                        "topic_replace_list",
+                        "each entry needs a `from` that is not empty and a `to`",
+                    );
+                }
             }
         }
         out

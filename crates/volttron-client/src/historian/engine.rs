@@ -97,7 +97,8 @@ impl Engine {
             let (jobs, store_thread) = store_thread::spawn(make_store(factory.as_ref()), report)?;
             let settings = Settings::from(&*config);
             let cache_path = data_dir.join("backup.sqlite");
-            let writer = Writer::new(Arc::clone(&mailbox), jobs, status_out, alerts_out, cache_path, settings);
+            let writer =
+                Writer::new(Arc::clone(&mailbox), jobs, status_out, alerts_out, cache_path, settings);
             Some(std::thread::Builder::new().name("historian-cache".into()).spawn(move || {
                 writer.run();
                 // The writer's end dropped the last sender, so the store closes its database now.
@@ -167,7 +168,13 @@ impl Engine {
         self.mailbox.push(points, None).await
     }
 
-    fn captured(&self, rule: Rule, topic: &str, headers: &Map<String, Value>, message: &Value) -> Vec<Captured> {
+    fn captured(
+        &self,
+        rule: Rule,
+        topic: &str,
+        headers: &Map<String, Value>,
+        message: &Value,
+    ) -> Vec<Captured> {
         let inbound = Inbound { topic, headers, message, now: Timestamp::now() };
         let y = self.capture.lock().unwrap_or_else(PoisonError::into_inner).message(rule, inbound);
         for why in &y.dropped {
@@ -188,9 +195,10 @@ impl Engine {
         }
         let mut points = Vec::new();
         for (topic, headers, message) in records {
-            match Capture::rule_for_root(topic) {
-                Some(rule) => points.extend(self.captured(rule, topic, headers, message)),
-                None => tracing::error!("Unrecognized topic in insert call: {topic}"),
+            if let Some(rule) = Capture::rule_for_root(topic) {
+                points.extend(self.captured(rule, topic, headers, message));
+            } else {
+                tracing::error!("Unrecognized topic in insert call: {topic}");
             }
         }
         if points.is_empty() {

@@ -90,7 +90,7 @@ impl World {
     fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap(), shelf: Arc::default() }
     }
-    fn start(&self, config: Value) -> Engine {
+    fn start(&self, config: &Value) -> Engine {
         let (config, problems) = HistorianConfig::parse(config.as_object().unwrap());
         assert!(problems.is_empty(), "{problems:?}");
         let factory: Arc<dyn StoreFactory> = Arc::new(Shelves(Arc::clone(&self.shelf)));
@@ -123,7 +123,7 @@ async fn until(engine: &Engine, what: impl FnMut(&Status) -> bool) -> Status {
 #[tokio::test(flavor = "current_thread")]
 async fn captured_points_reach_the_store_and_leave_the_cache() {
     let world = World::new();
-    let engine = world.start(json!({}));
+    let engine = world.start(&json!({}));
     let headers = Map::new();
     for i in 0..50 {
         let message = json!([{"a": i, "b": 1.5}, {"a": {"units": "F"}}]);
@@ -140,7 +140,7 @@ async fn captured_points_reach_the_store_and_leave_the_cache() {
 async fn a_store_that_is_down_stops_nothing_and_new_data_triggers_the_retry() {
     let world = World::new();
     world.shelf.down.store(true, Ordering::SeqCst);
-    let engine = world.start(json!({"retry_period": 3600}));
+    let engine = world.start(&json!({"retry_period": 3600}));
     let mut alerts = engine.alerts().unwrap();
     put(&engine, 1, json!(1)).await;
     let alert = alerts.recv().await.unwrap();
@@ -161,7 +161,7 @@ async fn a_store_that_is_down_stops_nothing_and_new_data_triggers_the_retry() {
 async fn a_failing_setup_is_tried_again_and_what_came_meanwhile_is_stored() {
     let world = World::new();
     world.shelf.setup_fails.store(true, Ordering::SeqCst);
-    let engine = world.start(json!({"retry_period": 0.05}));
+    let engine = world.start(&json!({"retry_period": 0.05}));
     put(&engine, 1, json!(1)).await;
     until(&engine, |s| !s.publishing && s.cache_count == 1).await;
     world.shelf.setup_fails.store(false, Ordering::SeqCst);
@@ -174,13 +174,13 @@ async fn a_failing_setup_is_tried_again_and_what_came_meanwhile_is_stored() {
 async fn what_is_in_the_cache_at_start_is_stored_after_a_restart() {
     let world = World::new();
     world.shelf.down.store(true, Ordering::SeqCst);
-    let engine = world.start(json!({"submit_size_limit": 3}));
+    let engine = world.start(&json!({"submit_size_limit": 3}));
     for i in 0..10 {
         put(&engine, i, json!(i)).await;
     }
     engine.stop().await;
     world.shelf.down.store(false, Ordering::SeqCst);
-    let engine = world.start(json!({"submit_size_limit": 3}));
+    let engine = world.start(&json!({"submit_size_limit": 3}));
     until(&engine, |s| s.stored == 10 && s.cache_count == 0 && !s.backlogged).await;
     let values: Vec<_> = world.shelf.rows.lock().unwrap().iter().map(|r| r.2.clone()).collect();
     assert_eq!(values, (0..10).map(|i| i.to_string()).collect::<Vec<_>>(), "oldest first");
@@ -191,7 +191,7 @@ async fn what_is_in_the_cache_at_start_is_stored_after_a_restart() {
 async fn a_poisonous_record_is_put_aside_and_reported() {
     let world = World::new();
     *world.shelf.poison.lock().unwrap() = Some("13".into());
-    let engine = world.start(json!({}));
+    let engine = world.start(&json!({}));
     let mut alerts = engine.alerts().unwrap();
     for i in 10..20 {
         put(&engine, i, json!(i)).await;
@@ -206,7 +206,7 @@ async fn a_poisonous_record_is_put_aside_and_reported() {
 #[tokio::test(flavor = "current_thread")]
 async fn maintenance_mode_caches_only_and_ends_live() {
     let world = World::new();
-    let engine = world.start(json!({"cache_only_enabled": true}));
+    let engine = world.start(&json!({"cache_only_enabled": true}));
     put(&engine, 1, json!(1)).await;
     let status = until(&engine, |s| s.cache_count == 1 && s.cache_only_enabled).await;
     assert!(status.is_good());
@@ -219,7 +219,7 @@ async fn maintenance_mode_caches_only_and_ends_live() {
 #[tokio::test(flavor = "current_thread")]
 async fn a_new_store_takes_over_live_and_nothing_is_lost() {
     let world = World::new();
-    let engine = world.start(json!({}));
+    let engine = world.start(&json!({}));
     put(&engine, 1, json!(1)).await;
     until(&engine, |s| s.stored == 1).await;
     let second = Arc::<Shelf>::default();
@@ -234,7 +234,7 @@ async fn a_new_store_takes_over_live_and_nothing_is_lost() {
 async fn limits_are_applied_apart_from_writing_and_their_failure_stops_nothing() {
     let world = World::new();
     world.shelf.limits_fail.store(true, Ordering::SeqCst);
-    let engine = world.start(json!({"history_limit_days": 0.5}));
+    let engine = world.start(&json!({"history_limit_days": 0.5}));
     let mut alerts = engine.alerts().unwrap();
     put(&engine, 1, json!(1)).await;
     assert_eq!(alerts.recv().await.unwrap().key, keys::DB_SIZE);
@@ -249,7 +249,7 @@ async fn limits_are_applied_apart_from_writing_and_their_failure_stops_nothing()
 #[tokio::test(flavor = "current_thread")]
 async fn records_out_of_tolerance_are_never_stored_and_alerted() {
     let world = World::new();
-    let engine = world.start(json!({"time_tolerance": 60, "time_tolerance_topics": ["record"]}));
+    let engine = world.start(&json!({"time_tolerance": 60, "time_tolerance_topics": ["record"]}));
     let mut alerts = engine.alerts().unwrap();
     put(&engine, 1, json!(1)).await;
     let status = until(&engine, |s| s.invalid_timestamps).await;
@@ -266,7 +266,7 @@ async fn a_cache_that_cannot_be_opened_is_reported_and_used_once_it_can() {
     let world = World::new();
     let blocked = world.dir.path().join("backup.sqlite");
     std::fs::create_dir(&blocked).unwrap();
-    let engine = world.start(json!({}));
+    let engine = world.start(&json!({}));
     let mut alerts = engine.alerts().unwrap();
     assert_eq!(alerts.recv().await.unwrap().key, keys::LOOP_FAILED);
     std::fs::remove_dir(&blocked).unwrap();
@@ -278,7 +278,7 @@ async fn a_cache_that_cannot_be_opened_is_reported_and_used_once_it_can() {
 #[tokio::test(flavor = "current_thread")]
 async fn a_read_only_historian_takes_no_records() {
     let world = World::new();
-    let engine = world.start(json!({"readonly": true}));
+    let engine = world.start(&json!({"readonly": true}));
     let refused = engine.insert(&[("record/t".into(), Map::new(), json!(1))]).await.unwrap_err();
     assert_eq!(refused.to_string(), "Insert not supported by this historian.");
     assert!(engine.capture(Rule::Record, "record/t", &Map::new(), &json!(1)).await.is_err());
@@ -289,7 +289,7 @@ async fn a_read_only_historian_takes_no_records() {
 #[tokio::test(flavor = "current_thread")]
 async fn insert_skips_unknown_roots_and_nonsense() {
     let world = World::new();
-    let engine = world.start(json!({}));
+    let engine = world.start(&json!({}));
     let records: Vec<(String, Map<String, Value>, Value)> = vec![
         ("alerts/x".into(), Map::new(), json!(1)),
         ("devices/x/all".into(), Map::new(), json!("odd")),
@@ -304,7 +304,7 @@ async fn insert_skips_unknown_roots_and_nonsense() {
 #[tokio::test(flavor = "current_thread")]
 async fn lost_messages_are_counted_and_alerted() {
     let world = World::new();
-    let engine = world.start(json!({}));
+    let engine = world.start(&json!({}));
     let mut alerts = engine.alerts().unwrap();
     engine.count_lost(0);
     engine.count_lost(3);

@@ -48,7 +48,12 @@ impl<C> Mailbox<C> {
     pub fn new(limit: usize) -> Arc<Self> {
         let limit = limit.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize)) as u32;
         let state = State { loads: VecDeque::new(), control: VecDeque::new(), closed: false };
-        Arc::new(Self { state: Mutex::new(state), wake: Condvar::new(), room: Semaphore::new(limit as usize), limit })
+        Arc::new(Self {
+            state: Mutex::new(state),
+            wake: Condvar::new(),
+            room: Semaphore::new(limit as usize),
+            limit,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State<C>> {

@@ -17,7 +17,8 @@ const THREADS: usize = 2;
 /// Queries waiting for a thread.
 const WAITING: usize = 64;
 
-type Work = Box<dyn FnOnce(&mut dyn FnMut() -> Result<ReaderSlot, QueryError>, &mut Option<ReaderSlot>) + Send>;
+type Work =
+    Box<dyn FnOnce(&mut dyn FnMut() -> Result<ReaderSlot, QueryError>, &mut Option<ReaderSlot>) + Send>;
 
 struct ReaderSlot {
     reader: Box<dyn Reader>,
@@ -58,7 +59,10 @@ impl QueryPool {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
                     let Some(work) = next else { return };
-                    if slot.as_ref().is_some_and(|s| s.generation != shared.generation.load(Ordering::Acquire)) {
+                    if slot
+                        .as_ref()
+                        .is_some_and(|s| s.generation != shared.generation.load(Ordering::Acquire))
+                    {
                         slot = None;
                     }
                     let done = catch_unwind(AssertUnwindSafe(|| work(&mut || shared.open(), &mut slot)));
@@ -113,7 +117,8 @@ impl QueryPool {
         self.work
             .try_send(work)
             .map_err(|_| QueryError::Unavailable("too many queries are waiting".into()))?;
-        let answer = rx.await.unwrap_or_else(|_| Err(QueryError::Store("the query failed unexpectedly".into())));
+        let answer =
+            rx.await.unwrap_or_else(|_| Err(QueryError::Store("the query failed unexpectedly".into())));
         drop(guard);
         answer
     }

@@ -34,20 +34,21 @@ impl StoreFactory for Factory {
     }
 }
 
-fn factory(first: u64) -> Option<Arc<dyn StoreFactory>> {
-    Some(Arc::new(Factory(AtomicU64::new(first))))
+fn factory(first: u64) -> Arc<dyn StoreFactory> {
+    Arc::new(Factory(AtomicU64::new(first)))
 }
 
 const LONG: Duration = Duration::from_secs(60);
 
+async fn name(pool: &QueryPool) -> u64 {
+    pool.run(LONG, |r, _| r.topic_list()).await.unwrap()[0].parse().unwrap()
+}
+
 #[tokio::test(flavor = "current_thread")]
 async fn replacing_the_store_reopens_readers() {
-    let pool = QueryPool::start(factory(0)).unwrap();
-    async fn name(pool: &QueryPool) -> u64 {
-        pool.run(LONG, |r, _| r.topic_list()).await.unwrap()[0].parse().unwrap()
-    }
+    let pool = QueryPool::start(Some(factory(0))).unwrap();
     assert!(name(&pool).await < 2);
-    pool.replace(factory(100));
+    pool.replace(Some(factory(100)));
     assert!(name(&pool).await >= 100);
     pool.replace(None);
     let e = pool.run(LONG, |r, _| r.topic_list()).await.unwrap_err();
@@ -56,7 +57,7 @@ async fn replacing_the_store_reopens_readers() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_query_ends_when_nobody_waits_for_it() {
-    let pool = QueryPool::start(factory(0)).unwrap();
+    let pool = QueryPool::start(Some(factory(0))).unwrap();
     let (ended_tx, ended) = oneshot::channel();
     let (started_tx, started) = oneshot::channel();
     let query = pool.run(LONG, move |_, cancel| {
@@ -77,14 +78,14 @@ async fn a_query_ends_when_nobody_waits_for_it() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn time_is_up_even_before_a_thread_is_free() {
-    let pool = QueryPool::start(factory(0)).unwrap();
+    let pool = QueryPool::start(Some(factory(0))).unwrap();
     let e = pool.run(Duration::ZERO, |_, _| Ok(())).await.unwrap_err();
     assert!(matches!(e, QueryError::Cancelled), "{e}");
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_panicking_query_is_an_error_and_the_thread_lives_on() {
-    let pool = QueryPool::start(factory(0)).unwrap();
+    let pool = QueryPool::start(Some(factory(0))).unwrap();
     for _ in 0..2 * THREADS {
         let e = pool.run::<()>(LONG, |_, _| panic!("bad query")).await.unwrap_err();
         assert!(matches!(e, QueryError::Store(_)), "{e}");
@@ -94,7 +95,7 @@ async fn a_panicking_query_is_an_error_and_the_thread_lives_on() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn waiting_queries_are_bounded() {
-    let pool = Arc::new(QueryPool::start(factory(0)).unwrap());
+    let pool = Arc::new(QueryPool::start(Some(factory(0))).unwrap());
     let hold = Arc::new(std::sync::Barrier::new(THREADS + 1));
     let mut busy = Vec::new();
     let mut begun = Vec::new();

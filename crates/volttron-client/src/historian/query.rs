@@ -71,7 +71,8 @@ impl Arguments {
         let topics = match &self.topic {
             Value::Null if pattern.is_some() => Vec::new(),
             Value::Null => return Err(BadArgument::type_error("\"Topic\" required")),
-            other => texts(other).ok_or_else(|| BadArgument::type_error("\"topic\" must be text or a list of texts"))?,
+            other => texts(other)
+                .ok_or_else(|| BadArgument::type_error("\"topic\" must be text or a list of texts"))?,
         };
         let single = pattern.is_none() && topics.len() <= 1;
         let optional = |v: &Value| match v {
@@ -99,7 +100,9 @@ impl Arguments {
 /// A time argument: text, or epoch milliseconds as a number.
 fn time(v: &Value, now: Timestamp) -> Result<Timestamp, BadArgument> {
     match v {
-        Value::String(text) => parse_expression(text, now).map_err(|e| BadArgument::value_error(e.to_string())),
+        Value::String(text) => {
+            parse_expression(text, now).map_err(|e| BadArgument::value_error(e.to_string()))
+        }
         Value::Number(n) => n
             .as_f64()
             .and_then(|ms| Timestamp::from_microsecond((ms * 1000.0).round() as i64).ok())
@@ -216,7 +219,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn check(v: Value) -> Result<Asked, BadArgument> {
+    fn check(v: &Value) -> Result<Asked, BadArgument> {
         let get = |k: &str| v.get(k).cloned().unwrap_or(Value::Null);
         let arguments = Arguments {
             topic: get("topic"),
@@ -234,20 +237,26 @@ mod tests {
 
     #[test]
     fn good_arguments() {
-        let a = check(json!({"topic": "a/b"})).unwrap();
+        let a = check(&json!({"topic": "a/b"})).unwrap();
         assert!(a.single);
         assert_eq!((a.query.skip, a.query.count, a.query.last_to_first), (0, None, false));
-        let a = check(json!({"topic": ["a"], "count": 2, "skip": 1, "order": "LAST_TO_FIRST", "start": "now -2h"})).unwrap();
+        let a = check(
+            json!({"topic": ["a"], "count": 2, "skip": 1, "order": "LAST_TO_FIRST", "start": "now -2h"}),
+        )
+        .unwrap();
         assert!(a.single && a.query.last_to_first);
         assert_eq!((a.query.skip, a.query.count), (1, Some(2)));
         assert_eq!(a.query.start.as_deref(), Some("2026-03-04T10:00:00.000000+00:00"));
-        let a = check(json!({"topic": ["a", "b"], "agg_type": "AVG", "agg_period": "60m", "count": -1, "skip": -4})).unwrap();
+        let a = check(
+            json!({"topic": ["a", "b"], "agg_type": "AVG", "agg_period": "60m", "count": -1, "skip": -4}),
+        )
+        .unwrap();
         assert!(!a.single);
         assert_eq!(a.query.aggregate, Some(("avg".into(), "1h".into())));
         assert_eq!((a.query.skip, a.query.count), (0, None));
-        let a = check(json!({"topic": "a", "end": 1_772_625_600_000_i64})).unwrap();
+        let a = check(&json!({"topic": "a", "end": 1_772_625_600_000_i64})).unwrap();
         assert_eq!(a.query.end.as_deref(), Some("2026-03-04T12:00:00.000000+00:00"));
-        let a = check(json!({"topic_pattern": "a.*"})).unwrap();
+        let a = check(&json!({"topic_pattern": "a.*"})).unwrap();
         assert!(!a.single);
         assert_eq!(a.pattern.as_deref(), Some("a.*"));
     }
@@ -267,7 +276,7 @@ mod tests {
             (json!({"topic": "a", "end": [1]}), "ValueError"),
             (json!({"topic": "a", "end": 1e300}), "ValueError"),
         ] {
-            assert_eq!(check(v.clone()).unwrap_err().exception, exception, "{v}");
+            assert_eq!(check(&v).unwrap_err().exception, exception, "{v}");
         }
     }
 
@@ -305,12 +314,24 @@ mod tests {
             truncated,
         };
         let cases = [
-            (true, found(vec![series("a", 2)], false), r#"{"values": [["t0", 0.5], ["t1", 1.5]], "metadata": {"units": "F"}}"#),
+            (
+                true,
+                found(vec![series("a", 2)], false),
+                r#"{"values": [["t0", 0.5], ["t1", 1.5]], "metadata": {"units": "F"}}"#,
+            ),
             (true, found(vec![series("a", 0)], false), "{}"),
             (true, found(vec![], false), "{}"),
             (false, found(vec![], false), "{}"),
-            (false, found(vec![series("a", 1), series("é\"", 0)], false), r#"{"values": {"a": [["t0", 0.5]], "\u00e9\"": []}, "metadata": {}}"#),
-            (true, found(vec![series("a", 1)], true), r#"{"values": [["t0", 0.5]], "metadata": {"units": "F"}, "truncated": true}"#),
+            (
+                false,
+                found(vec![series("a", 1), series("é\"", 0)], false),
+                r#"{"values": {"a": [["t0", 0.5]], "\u00e9\"": []}, "metadata": {}}"#,
+            ),
+            (
+                true,
+                found(vec![series("a", 1)], true),
+                r#"{"values": [["t0", 0.5]], "metadata": {"units": "F"}, "truncated": true}"#,
+            ),
         ];
         for (single, found, want) in cases {
             assert_eq!(render(single, &found), want);

@@ -47,9 +47,8 @@ pub(super) fn spawn(
 ) -> std::io::Result<(SyncSender<Job>, JoinHandle<()>)> {
     // The writer never has more than a few jobs outstanding; the bound only guards against a slip there.
     let (tx, rx) = sync_channel(16);
-    let thread = std::thread::Builder::new()
-        .name("historian-store".into())
-        .spawn(move || run(store, &rx, &report))?;
+    let thread =
+        std::thread::Builder::new().name("historian-store".into()).spawn(move || run(store, &rx, &report))?;
     Ok((tx, thread))
 }
 
@@ -98,14 +97,15 @@ fn write(store: &mut dyn Store, batch: &[Record], out: &mut Outcome) {
         Ok(Handled::All) => out.handled.extend(batch.iter().map(|r| r.id)),
         Ok(Handled::Ids(ids)) => out.handled.extend(ids),
         Err(StoreError::Unavailable(why)) => out.failed = Some(why),
-        Err(StoreError::Refused(why)) => match batch {
-            [one] => out.rejected.push((one.id, why)),
-            _ => {
-                let (left, right) = batch.split_at(batch.len() / 2);
-                write(store, left, out);
-                write(store, right, out);
+        Err(StoreError::Refused(why)) => {
+            if let [one] = batch {
+                out.rejected.push((one.id, why));
+                return;
             }
-        },
+            let (left, right) = batch.split_at(batch.len() / 2);
+            write(store, left, out);
+            write(store, right, out);
+        }
     }
 }
 

@@ -291,7 +291,10 @@ impl Writer {
         match Cache::open_or_set_aside(&self.cache_path) {
             Ok((cache, aside)) => {
                 if let Some(aside) = aside {
-                    tracing::error!("the cache was damaged; put aside as {}, starting an empty one", aside.display());
+                    tracing::error!(
+                        "the cache was damaged; put aside as {}, starting an empty one",
+                        aside.display()
+                    );
                     self.alert(keys::LOOP_FAILED);
                 }
                 if cache.outstanding() > 0 {
@@ -311,28 +314,23 @@ impl Writer {
 
     /// One durable round; acknowledges what it made durable.
     fn commit(&mut self) {
-        if self.loads.is_empty() && self.handled.is_empty() && self.reported == 0 {
-            return;
-        }
-        if self.cache_retry_at.is_some_and(|at| Instant::now() < at) {
+        let nothing = self.loads.is_empty() && self.handled.is_empty();
+        if nothing || self.cache_retry_at.is_some_and(|at| Instant::now() < at) {
             return;
         }
         let Some(cache) = &mut self.cache else { return };
-        if !(self.loads.is_empty() && self.handled.is_empty()) {
-            let loads = self.loads.iter().map(|l| l.points.as_slice());
-            match cache.commit_round(&self.handled, loads, self.settings.cap) {
-                Ok(round) => {
-                    self.cache_retry_at = None;
-                    self.handled.clear();
-                    self.pacing.clear(keys::LOOP_FAILED);
-                    self.acknowledge();
-                    self.on_round(round);
-                }
-                Err(e) => {
-                    self.trouble(e.to_string());
-                    self.cache_retry_at = Some(Instant::now() + CACHE_RETRY);
-                    return;
-                }
+        let loads = self.loads.iter().map(|l| l.points.as_slice());
+        match cache.commit_round(&self.handled, loads, self.settings.cap) {
+            Ok(round) => {
+                self.cache_retry_at = None;
+                self.handled.clear();
+                self.pacing.clear(keys::LOOP_FAILED);
+                self.acknowledge();
+                self.on_round(round);
+            }
+            Err(e) => {
+                self.trouble(e.to_string());
+                self.cache_retry_at = Some(Instant::now() + CACHE_RETRY);
             }
         }
     }
@@ -370,7 +368,9 @@ impl Writer {
             let refused = std::mem::take(&mut self.refused);
             let any = !refused.is_empty();
             for (id, why) in refused {
-                tracing::error!("the store refuses a record, put aside in the cache's table `rejected`: {why}");
+                tracing::error!(
+                    "the store refuses a record, put aside in the cache's table `rejected`: {why}"
+                );
                 if let Err(e) = cache.reject(id, &why) {
                     tracing::error!("{e}");
                 }
