@@ -89,6 +89,11 @@ pub trait CapabilitySource: Send + Sync {
     fn capabilities(&self, user: &str) -> Option<CapabilityMap>;
     /// False when the platform runs without authentication: then every caller is authorised (auth.md section 1).
     fn enabled(&self) -> bool;
+    /// True when the operator asked for 9.x's openness (`--open-methods`): the declarations of
+    /// [hardened](crate::Method::hardened) methods do not count.
+    fn open_methods(&self) -> bool {
+        false
+    }
 }
 
 /// Checks that `caps` (none = unknown user) cover `required`, and that the call's arguments (`bound`: parameter name

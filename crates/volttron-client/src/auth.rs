@@ -101,6 +101,11 @@ impl Cx {
         }
     }
 
+    /// True when [hardened](crate::Method::hardened) methods are as open as in 9.x.
+    pub(crate) fn open_methods(&self) -> bool {
+        matches!(&self.0.auth.source, Capabilities::Local(source) if source.open_methods())
+    }
+
     async fn user_to_capabilities(&self) -> Result<Arc<Map<String, Value>>, CallError> {
         if let Some(map) = self.0.auth.cached().clone() {
             return Ok(map);

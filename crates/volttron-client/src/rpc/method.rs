@@ -51,6 +51,7 @@ struct Param {
 pub struct Method {
     name: String,
     access: Access,
+    hardened: bool,
     params: Vec<Param>,
     doc: Option<String>,
     returns: Option<String>,
@@ -62,7 +63,20 @@ impl Method {
     #[track_caller]
     pub fn new(name: impl Into<String>, access: Access) -> Self {
         let source = Location::caller();
-        Self { name: name.into(), access, params: Vec::new(), doc: None, returns: None, source }
+        Self { name: name.into(), access, hardened: false, params: Vec::new(), doc: None, returns: None, source }
+    }
+
+    /// Says that 9.x serves this method to everybody: `--open-methods` then lifts its access declaration. Requirements
+    /// that administrators impose stay.
+    #[must_use]
+    pub fn hardened(mut self) -> Self {
+        self.hardened = true;
+        self
+    }
+
+    /// Whether [`Self::hardened`].
+    pub fn is_hardened(&self) -> bool {
+        self.hardened
     }
 
     fn push(mut self, name: impl Into<String>, kind: Kind, default: Option<Value>) -> Self {

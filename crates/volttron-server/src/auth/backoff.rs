@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(b.failed("b", start, 0).as_millis(), 50);
         b.succeeded("a");
         assert_eq!(b.failed("a", start, 3).as_millis(), 3);
-        assert_eq!(b.failed("a", start + Duration::from_secs(60), 4).as_millis(), 4);
+        assert_eq!(b.failed("a", start + Duration::from_mins(1), 4).as_millis(), 4);
     }
 
     #[test]

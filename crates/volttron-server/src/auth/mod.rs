@@ -9,6 +9,7 @@
 //! it cannot read take away what the last good one said. Secrets never leave [`startup`].
 
 pub mod backoff;
+mod decide;
 pub mod entry;
 pub mod file;
 pub mod pattern;

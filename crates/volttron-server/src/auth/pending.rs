@@ -76,7 +76,13 @@ pub struct Pending {
 impl Pending {
     /// Counts a refused connection: the record of the same connection once more, or a new record. A full list
     /// forgets its oldest record, first of the same address. Gives the record if it is new.
-    pub fn refused(&mut self, domain: &str, address: &str, mechanism: Mechanism, credentials: &str) -> Option<&Request> {
+    pub fn refused(
+        &mut self,
+        domain: &str,
+        address: &str,
+        mechanism: Mechanism,
+        credentials: &str,
+    ) -> Option<&Request> {
         let same = |r: &&mut Request| {
             r.credentials == credentials
                 && r.address == address

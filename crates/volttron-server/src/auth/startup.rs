@@ -8,9 +8,11 @@ use std::convert::Infallible;
 use serde_json::{Map, Value, json};
 use volttron_utils::address::Address;
 use volttron_utils::home::Home;
-use volttron_utils::identity::{self, AUTH, CONFIG_STORE, CONTROL, CONTROL_CONNECTION, KEYDISCOVERY, PLATFORM, WEB};
-use volttron_utils::keys::known_hosts::{KnownHosts, KnownHostsError};
+use volttron_utils::identity::{
+    self, AUTH, CONFIG_STORE, CONTROL, CONTROL_CONNECTION, KEYDISCOVERY, PLATFORM, WEB,
+};
 use volttron_utils::keys::keystore::{self, KeystoreError};
+use volttron_utils::keys::known_hosts::{KnownHosts, KnownHostsError};
 use volttron_utils::keys::{KeyPair, PublicKey};
 
 use super::entry::Entry;
@@ -73,7 +75,9 @@ fn capabilities(service: &str) -> Map<String, Value> {
     let allowance = ("modify_rpc_method_allowance", Value::Null);
     let list = match service {
         PLATFORM => vec![all_stores],
-        CONTROL | CONTROL_CONNECTION => vec![all_stores, allowance, ("allow_auth_modifications", Value::Null)],
+        CONTROL | CONTROL_CONNECTION => {
+            vec![all_stores, allowance, ("allow_auth_modifications", Value::Null)]
+        }
         CONFIG_STORE => vec![("sync_agent_config", Value::Null)],
         AUTH => vec![allowance],
         WEB => vec![("allow_auth_modifications", Value::Null)],

@@ -25,6 +25,7 @@ const MAX_ACCEPTED: usize = 256;
 
 /// The platform options that concern authentication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent switches of the command line")]
 pub struct AuthOptions {
     /// `allow-auth`: off means no keys, no auth file, every caller authorised.
     pub enabled: bool,
@@ -129,7 +130,9 @@ impl AuthState {
             return Ok(this);
         }
         if options.setup_mode {
-            tracing::warn!("SETUP MODE: every key that connects is accepted and gets an auth entry. Restart without --setup-mode as soon as set-up is done.");
+            tracing::warn!(
+                "SETUP MODE: every key that connects is accepted and gets an auth entry. Restart without --setup-mode as soon as set-up is done."
+            );
         }
         let loaded = this.0.store.read_patiently()?;
         let protected_text = this.read_protected()?;
@@ -223,7 +226,11 @@ impl AuthState {
         let absent = self.snapshot().file.clone();
         let changed = self.0.store.change(absent, change)?;
         if let Some(backup) = &changed.backup {
-            tracing::info!("{} was upgraded to version 1.4, the old text is {}", self.0.store.path().display(), backup.display());
+            tracing::info!(
+                "{} was upgraded to version 1.4, the old text is {}",
+                self.0.store.path().display(),
+                backup.display()
+            );
         }
         if texts.auth.as_ref() != Some(&changed.text) {
             for warning in &changed.warnings {
@@ -278,12 +285,15 @@ impl AuthState {
         match files::read_bounded(&self.0.protected_path, super::store::MAX_FILE_BYTES) {
             Ok(text) => Ok(Some(text)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(StoreError::Io { action: "read", path: self.0.protected_path.clone(), source }),
+            Err(source) => {
+                Err(StoreError::Io { action: "read", path: self.0.protected_path.clone(), source })
+            }
         }
     }
 
     fn parse_protected(&self, text: &str) -> Result<Protected, StoreError> {
-        Protected::parse(text).map_err(|source: ParseError| StoreError::Parse { path: self.0.protected_path.clone(), source })
+        Protected::parse(text)
+            .map_err(|source: ParseError| StoreError::Parse { path: self.0.protected_path.clone(), source })
     }
 
     /// Puts a new snapshot in force; what is not given stays.

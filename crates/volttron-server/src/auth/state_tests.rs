@@ -21,7 +21,8 @@ fn add(state: &AuthState, identity: &str, n: usize) {
 
 fn knows(state: &AuthState, n: usize) -> bool {
     let key = key(n);
-    let presented = Presented { domain: "vip", address: "127.0.0.1", mechanism: Mechanism::Curve, credentials: &key };
+    let presented =
+        Presented { domain: "vip", address: "127.0.0.1", mechanism: Mechanism::Curve, credentials: &key };
     matches!(state.snapshot().table.authenticate(presented), Verdict::Allowed { .. })
 }
 
@@ -85,7 +86,8 @@ fn protected_topics_come_and_go() {
     let (_dir, home, state) = fixture();
     let required = |state: &AuthState| state.snapshot().protected.required("t").map(<[String]>::to_vec);
     assert_eq!(state.reload_protected(true).unwrap(), Reloaded::Unchanged);
-    fs::write(home.protected_topics(), r#"{"write-protect": [{"topic": "t", "capabilities": "c"}]}"#).unwrap();
+    fs::write(home.protected_topics(), r#"{"write-protect": [{"topic": "t", "capabilities": "c"}]}"#)
+        .unwrap();
     assert_eq!(state.reload_protected(false).unwrap(), Reloaded::Changed);
     assert_eq!(required(&state), Some(vec!["c".to_owned()]));
     fs::write(home.protected_topics(), r#"{"write-protect": [{"top"#).unwrap();

@@ -127,7 +127,7 @@ impl Rule {
 /// One list with an index from plain credentials to the entries that name them.
 #[derive(Debug, Default)]
 struct Rules {
-    rules: Vec<Rule>,
+    all: Vec<Rule>,
     by_credential: HashMap<String, Vec<usize>>,
     /// Entries with a regular expression among their credentials, or without any.
     open: Vec<usize>,
@@ -144,7 +144,7 @@ impl Rules {
             {
                 this.open.push(i);
             }
-            this.rules.push(Rule::new(entry));
+            this.all.push(Rule::new(entry));
         }
         this
     }
@@ -153,7 +153,7 @@ impl Rules {
     fn find(&self, p: Presented<'_>) -> Option<(usize, &Rule)> {
         let named = self.by_credential.get(p.credentials).map_or(&[][..], Vec::as_slice);
         let mut candidates = named.iter().chain(&self.open);
-        candidates.find(|i| self.rules[**i].matches(p)).map(|i| (*i, &self.rules[*i]))
+        candidates.find(|i| self.all[**i].matches(p)).map(|i| (*i, &self.all[*i]))
     }
 }
 
@@ -262,13 +262,13 @@ impl AuthTable {
         }
         if identity::is_control_connection(identity) {
             let entries = self.named(identity::CONTROL_CONNECTION);
-            let own = entries.iter().any(|i| self.allow.rules[*i].has_key(key));
+            let own = entries.iter().any(|i| self.allow.all[*i].has_key(key));
             return if own { Ok(()) } else { Err(IdentityRefused::ControlConnection(identity.to_owned())) };
         }
         let entries = self.named(identity);
         match entries.first() {
-            Some(&index) if bind && !entries.iter().any(|i| self.allow.rules[*i].has_key(key)) => {
-                let user_id = self.allow.rules[index].user_id.clone();
+            Some(&index) if bind && !entries.iter().any(|i| self.allow.all[*i].has_key(key)) => {
+                let user_id = self.allow.all[index].user_id.clone();
                 Err(IdentityRefused::OtherKey { identity: identity.to_owned(), index, user_id })
             }
             _ => Ok(()),

@@ -83,8 +83,15 @@ pub async fn run(state: AuthState, protected_path: PathBuf) {
     }
 }
 
-fn start_notify(auth: &Path, protected: &Path, flags: &Arc<Flags>) -> notify::Result<notify::RecommendedWatcher> {
-    let names = [(auth.file_name().map(ToOwned::to_owned), Watched::Auth), (protected.file_name().map(ToOwned::to_owned), Watched::Protected)];
+fn start_notify(
+    auth: &Path,
+    protected: &Path,
+    flags: &Arc<Flags>,
+) -> notify::Result<notify::RecommendedWatcher> {
+    let names = [
+        (auth.file_name().map(ToOwned::to_owned), Watched::Auth),
+        (protected.file_name().map(ToOwned::to_owned), Watched::Protected),
+    ];
     let flags = flags.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let Ok(event) = event else {
@@ -93,7 +100,12 @@ fn start_notify(auth: &Path, protected: &Path, flags: &Arc<Flags>) -> notify::Re
             flags.raise(Watched::Protected);
             return;
         };
-        if event.kind.is_access() && !matches!(event.kind, notify::EventKind::Access(notify::event::AccessKind::Close(notify::event::AccessMode::Write))) {
+        if event.kind.is_access()
+            && !matches!(
+                event.kind,
+                notify::EventKind::Access(notify::event::AccessKind::Close(notify::event::AccessMode::Write))
+            )
+        {
             return;
         }
         for path in &event.paths {

@@ -88,7 +88,8 @@ async fn edits_in_every_style_are_noticed() {
 #[tokio::test]
 async fn protected_topics_are_watched_too() {
     let mut f = Fixture::new();
-    fs::write(f.home.protected_topics(), r#"{"write-protect": [{"topic": "t", "capabilities": "c"}]}"#).unwrap();
+    fs::write(f.home.protected_topics(), r#"{"write-protect": [{"topic": "t", "capabilities": "c"}]}"#)
+        .unwrap();
     f.until(|s| s.snapshot().protected.required("t").is_some()).await;
     fs::remove_file(f.home.protected_topics()).unwrap();
     f.until(|s| s.snapshot().protected.required("t").is_none()).await;
