@@ -6,4 +6,6 @@
 
 pub mod auth;
 pub mod front;
+pub mod lock;
+pub mod logging;
 pub mod options;
