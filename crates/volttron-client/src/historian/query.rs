@@ -241,14 +241,14 @@ mod tests {
         assert!(a.single);
         assert_eq!((a.query.skip, a.query.count, a.query.last_to_first), (0, None, false));
         let a = check(
-            json!({"topic": ["a"], "count": 2, "skip": 1, "order": "LAST_TO_FIRST", "start": "now -2h"}),
+            &json!({"topic": ["a"], "count": 2, "skip": 1, "order": "LAST_TO_FIRST", "start": "now -2h"}),
         )
         .unwrap();
         assert!(a.single && a.query.last_to_first);
         assert_eq!((a.query.skip, a.query.count), (1, Some(2)));
         assert_eq!(a.query.start.as_deref(), Some("2026-03-04T10:00:00.000000+00:00"));
         let a = check(
-            json!({"topic": ["a", "b"], "agg_type": "AVG", "agg_period": "60m", "count": -1, "skip": -4}),
+            &json!({"topic": ["a", "b"], "agg_type": "AVG", "agg_period": "60m", "count": -1, "skip": -4}),
         )
         .unwrap();
         assert!(!a.single);
