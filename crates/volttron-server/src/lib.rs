@@ -9,3 +9,4 @@ pub mod front;
 pub mod lock;
 pub mod logging;
 pub mod options;
+pub mod services;

@@ -8,6 +8,7 @@
 //! This module never expands groups and roles into the file, never replaces a key it finds, and never lets a file
 //! it cannot read take away what the last good one said. Secrets never leave [`startup`].
 
+pub mod agents;
 pub mod backoff;
 mod decide;
 pub mod entry;
