@@ -1,0 +1,149 @@
+//! What the platform asks of the router thread, and what it learns from it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use serde_json::Value;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+use volttron_client::link::LinkPeer;
+use volttron_router::{Control, Meter};
+
+use super::{LocalMeter, bell::Bell, zap::ZapMeter};
+
+/// Most commands waiting; senders wait beyond it.
+const COMMANDS: usize = 256;
+
+/// How the bus is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrontState {
+    /// Serving.
+    Running,
+    /// The control service sent `quit`: the platform has to stop.
+    QuitRequested,
+    /// The thread is gone. Unless the platform stopped it, the platform has to stop.
+    Ended,
+}
+
+/// The bus has stopped.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the message bus has stopped")]
+pub struct FrontStopped;
+
+pub(crate) enum Command {
+    Control(Control),
+    Attach { identity: String, aliases: Vec<String>, peer: LinkPeer, done: oneshot::Sender<Result<(), String>> },
+    Snapshot(oneshot::Sender<FrontSnapshot>),
+}
+
+/// The thread's own counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrontMeter {
+    /// Messages from sockets, disconnect notices included.
+    pub received: u64,
+    /// Messages from local services.
+    pub received_local: u64,
+    /// Disconnect notices.
+    pub disconnects: u64,
+    /// Peers found gone without a notice.
+    pub swept: u64,
+    /// Messages dropped because handling them panicked.
+    pub panics: u64,
+    /// Sends that failed for another reason than an absent or slow peer.
+    pub send_failures: u64,
+}
+
+/// A peer, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerMeter {
+    /// Its identity.
+    pub identity: String,
+    /// Whether it is a service of the platform.
+    pub is_service: bool,
+    /// Its subscriptions.
+    pub subscriptions: usize,
+    /// Messages it lost because it does not read fast enough.
+    pub lost: u64,
+}
+
+/// Everything the bus counts.
+#[derive(Clone, Debug)]
+pub struct FrontSnapshot {
+    /// The thread.
+    pub front: FrontMeter,
+    /// The router.
+    pub router: Meter,
+    /// The statistics of platform-internals.md section 5.
+    pub statistics: Value,
+    /// The authenticator's door.
+    pub zap: ZapMeter,
+    /// Refusals held back now.
+    pub refusals_waiting: usize,
+    /// All peers.
+    pub peers: Vec<PeerMeter>,
+    /// The local services' rings.
+    pub services: Vec<LocalMeter>,
+}
+
+/// A cheap handle on the router thread.
+#[derive(Clone)]
+pub struct FrontControl {
+    commands: mpsc::Sender<Command>,
+    bell: Arc<Bell>,
+    stop: Arc<AtomicBool>,
+    state: watch::Receiver<FrontState>,
+}
+
+/// The thread's ends of a [`FrontControl`].
+pub(super) struct Served {
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) bell: Arc<Bell>,
+    pub(super) stop: Arc<AtomicBool>,
+    pub(super) state: watch::Sender<FrontState>,
+}
+
+impl FrontControl {
+    pub(super) fn new() -> std::io::Result<(Self, Served)> {
+        let (sender, commands) = mpsc::channel(COMMANDS);
+        let (state_tx, state) = watch::channel(FrontState::Running);
+        let bell = Arc::new(Bell::new()?);
+        let stop = Arc::new(AtomicBool::new(false));
+        let control = Self { commands: sender, bell: bell.clone(), stop: stop.clone(), state };
+        Ok((control, Served { commands, bell, stop, state: state_tx }))
+    }
+
+    /// Tells the router something. Takes effect in order, before messages that arrive later.
+    pub async fn control(&self, control: Control) -> Result<(), FrontStopped> {
+        self.send(Command::Control(control)).await
+    }
+
+    /// Everything the bus counts, now.
+    pub async fn snapshot(&self) -> Result<FrontSnapshot, FrontStopped> {
+        let (tx, rx) = oneshot::channel();
+        self.send(Command::Snapshot(tx)).await?;
+        rx.await.map_err(|_| FrontStopped)
+    }
+
+    /// How the bus is, to be watched: the platform stops when it is no longer running.
+    pub fn state(&self) -> watch::Receiver<FrontState> {
+        self.state.clone()
+    }
+
+    pub(crate) async fn send(&self, command: Command) -> Result<(), FrontStopped> {
+        self.commands.send(command).await.map_err(|_| FrontStopped)?;
+        self.bell.ring();
+        Ok(())
+    }
+
+    pub(crate) fn bell(&self) -> &Arc<Bell> {
+        &self.bell
+    }
+
+    /// Asks the thread to end; does not wait.
+    pub(super) fn ask_to_stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+}

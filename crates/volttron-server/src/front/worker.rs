@@ -1,0 +1,292 @@
+//! The router thread: one poll over sockets and bell, bounded batches, the router called for every message.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use tokio::sync::mpsc;
+use tracing::{error, info};
+use volttron_router::{Control, Input, Origin, Policy, Router, ServiceId, UserId};
+use volttron_utils::vip::{Frames, MAX_FRAMES};
+use zmq::{Message, PollEvents, PollItem, Socket};
+
+use super::{
+    FrontState, ZmqFrame,
+    bell::Bell,
+    command::{Command, FrontMeter, FrontSnapshot, PeerMeter},
+    locals::{Locals, Taken},
+    outlet::{Outlet, Reporter},
+    zap::Zap,
+};
+
+/// Most messages taken from one source before the others get their turn.
+const BATCH: usize = 256;
+const TICK: Duration = Duration::from_secs(1);
+/// How often the router's peers are compared with libzmq's connections. A closed connection is normally told at
+/// once; the notice is lost only when the peer's inbound queue was full at that moment.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// Everything the thread owns.
+pub(super) struct Worker<P: Policy> {
+    pub(super) router: Router<ZmqFrame, P>,
+    pub(super) identity: String,
+    pub(super) socket: Socket,
+    pub(super) zap: Option<(Socket, Zap)>,
+    pub(super) locals: Locals,
+    pub(super) reporter: Reporter,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) bell: Arc<Bell>,
+    pub(super) stop: Arc<AtomicBool>,
+    pub(super) meter: FrontMeter,
+}
+
+impl<P: Policy> Worker<P> {
+    /// Runs until asked to stop. When it returns the sockets are closed; the context's end (in the caller) waits
+    /// until libzmq has let go of the endpoints.
+    pub(super) fn run(mut self) {
+        let mut next_tick = Instant::now() + TICK;
+        let mut next_sweep = Instant::now() + SWEEP;
+        let mut locals_left = false;
+        while !self.stop.load(Ordering::Acquire) {
+            let (wire, zap, bell) = match self.wait(next_tick, locals_left) {
+                Ok(ready) => ready,
+                Err(e) => {
+                    error!(error = %e, "the message bus ends: waiting failed");
+                    break;
+                }
+            };
+            // One reading of the clock per batch is exact enough for everything the router keeps time for.
+            let now = Instant::now();
+            if bell {
+                self.bell.answer();
+                self.take_commands(now);
+            }
+            if bell || locals_left {
+                locals_left = self.take_local(now);
+            }
+            self.serve_zap(now, zap);
+            if wire {
+                self.take_wire(now);
+            }
+            if now >= next_tick {
+                next_tick = now + TICK;
+                self.reporter.tick(now);
+                self.handle(now, Input::Tick);
+                // Links dropped without a ring are noticed here.
+                locals_left |= self.take_local(now);
+                if now >= next_sweep {
+                    next_sweep = now + SWEEP;
+                    self.sweep(now);
+                }
+            }
+            self.locals.flush();
+        }
+        self.handle(Instant::now(), Input::Control(Control::Shutdown));
+        self.locals.close();
+    }
+
+    /// Sleeps until something happens. Tells whether bus socket, ZAP socket and bell want attention.
+    fn wait(&self, next_tick: Instant, at_once: bool) -> zmq::Result<(bool, bool, bool)> {
+        let refusal = self.zap.as_ref().and_then(|(_, zap)| zap.next_due());
+        let until = refusal.map_or(next_tick, |due| due.min(next_tick));
+        let timeout = if at_once { Duration::ZERO } else { until.saturating_duration_since(Instant::now()) };
+        let mut items: SmallVec<[PollItem<'_>; 3]> = SmallVec::new();
+        items.push(PollItem::from_socket(&self.socket, PollEvents::IN));
+        items.push(PollItem::from_fd(self.bell.fd(), PollEvents::IN));
+        if let Some((socket, _)) = &self.zap {
+            items.push(PollItem::from_socket(socket, PollEvents::IN));
+        }
+        zmq::poll(&mut items, Some(timeout))?;
+        Ok((items[0].is_readable(), items.get(2).is_some_and(PollItem::is_readable), items[1].is_readable()))
+    }
+
+    /// Gives one input to the router. A panic in there costs that input, not the platform.
+    fn handle(&mut self, now: Instant, input: Input<ZmqFrame>) -> bool {
+        let mut outlet =
+            Outlet { socket: &self.socket, locals: &mut self.locals, reporter: &mut self.reporter };
+        let router = &mut self.router;
+        let done = catch_unwind(AssertUnwindSafe(|| router.handle(now, input, &mut outlet)));
+        if done.is_err() {
+            self.meter.panics += 1;
+        }
+        done.is_ok()
+    }
+
+    /// Takes a batch from the bus's socket.
+    fn take_wire(&mut self, now: Instant) {
+        for _ in 0..BATCH {
+            let mut frames: Frames<ZmqFrame> = Frames::new();
+            let mut sizes: SmallVec<[u32; MAX_FRAMES + 1]> = SmallVec::new();
+            let received = self.socket.recv_with(zmq::DONTWAIT, |part| {
+                // One frame more than allowed is enough for the router to see that there are too many.
+                if frames.len() <= MAX_FRAMES {
+                    sizes.push(part.len() as u32);
+                    frames.push(ZmqFrame(part));
+                }
+            });
+            match received {
+                Ok(()) => {}
+                Err(zmq::Error::EAGAIN) => return,
+                Err(e) => {
+                    error!(error = %e, "the message bus ends: receiving failed");
+                    self.stop.store(true, Ordering::Release);
+                    return;
+                }
+            }
+            self.meter.received += 1;
+            if is_disconnect(&frames) {
+                self.meter.disconnects += 1;
+                let identity = Bytes::copy_from_slice(frames[0].as_ref());
+                self.handle(now, Input::PeerGone { identity });
+                continue;
+            }
+            let user = frames.first().and_then(|f| f.0.gets(c"User-Id")).and_then(UserId::new);
+            if !self.handle(now, Input::Message { from: Origin::Wire, user, frames }) {
+                error!(?sizes, "a message was dropped because handling it panicked; please report this");
+            }
+        }
+    }
+
+    /// Takes a batch from each local service. Tells whether something may be left.
+    fn take_local(&mut self, now: Instant) -> bool {
+        let mut left = false;
+        for id in self.locals.ids() {
+            left |= self.take_service(now, id);
+        }
+        left
+    }
+
+    fn take_service(&mut self, now: Instant, id: ServiceId) -> bool {
+        for _ in 0..BATCH {
+            match self.locals.take(id) {
+                Taken::Frames(frames) => {
+                    self.meter.received_local += 1;
+                    self.handle(now, Input::Message { from: Origin::Local(id), user: None, frames });
+                }
+                Taken::Empty => return false,
+                Taken::Ended => {
+                    self.handle(now, Input::Control(Control::DetachService(id)));
+                    self.locals.detach(id);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn take_commands(&mut self, now: Instant) {
+        for _ in 0..BATCH {
+            match self.commands.try_recv() {
+                Ok(Command::Control(control)) => {
+                    self.handle(now, Input::Control(control));
+                }
+                Ok(Command::Attach { identity, aliases, peer, done }) => {
+                    let attached = self.attach(now, identity, aliases, peer);
+                    // Nobody waits any more: the link's other end is gone too, which `take_local` notices.
+                    let _ = done.send(attached);
+                }
+                Ok(Command::Snapshot(to)) => {
+                    let _ = to.send(self.snapshot());
+                }
+                Err(_) => return,
+            }
+        }
+        // More commands than a batch: come back after the other sources.
+        self.bell.ring();
+    }
+
+    fn attach(
+        &mut self,
+        now: Instant,
+        identity: String,
+        aliases: Vec<String>,
+        peer: volttron_client::link::LinkPeer,
+    ) -> Result<(), String> {
+        if self.locals.is_attached(&identity) {
+            return Err("a service of that name is connected already".to_owned());
+        }
+        let id = self.locals.attach(&identity, peer).ok_or("too many services are connected")?;
+        self.handle(now, Input::Control(Control::AttachService { id, identity, aliases }));
+        self.locals.up(id, &self.identity);
+        Ok(())
+    }
+
+    /// Answers libzmq's questions and sends the refusals whose time has come.
+    fn serve_zap(&mut self, now: Instant, readable: bool) {
+        let Some((socket, zap)) = &mut self.zap else { return };
+        if readable {
+            for _ in 0..BATCH {
+                let mut frames: SmallVec<[Message; 12]> = SmallVec::new();
+                if socket.recv_with(zmq::DONTWAIT, |part| frames.push(part)).is_err() {
+                    break;
+                }
+                let decided = catch_unwind(AssertUnwindSafe(|| zap.ask(now, &frames)));
+                if decided.is_err() {
+                    // No answer lets the handshake time out, which is a refusal.
+                    self.meter.panics += 1;
+                }
+                if let Ok(Some(mut reply)) = decided {
+                    // Fails only when the handshake is over already.
+                    let _ = socket.send_parts(&mut reply, zmq::DONTWAIT);
+                }
+            }
+        }
+        while let Some(mut reply) = zap.due(now) {
+            let _ = socket.send_parts(&mut reply, zmq::DONTWAIT);
+        }
+    }
+
+    /// Drops peers whose connection is gone without a notice.
+    fn sweep(&mut self, now: Instant) {
+        let gone = |identity: &str| {
+            let identity = volttron_utils::vip::typed::latin1(identity)?;
+            let state = self.socket.peer_writable(&identity);
+            (state == Err(zmq::Error::EHOSTUNREACH)).then(|| Bytes::from(identity))
+        };
+        let gone: Vec<Bytes> =
+            self.router.peers().filter(|p| p.service.is_none()).filter_map(|p| gone(p.identity)).collect();
+        for identity in gone {
+            self.meter.swept += 1;
+            self.handle(now, Input::PeerGone { identity });
+        }
+    }
+
+    fn snapshot(&self) -> FrontSnapshot {
+        let peer = |p: volttron_router::PeerInfo<'_>| PeerMeter {
+            identity: p.identity.to_owned(),
+            is_service: p.service.is_some(),
+            subscriptions: p.subscriptions,
+            lost: p.dropped,
+        };
+        FrontSnapshot {
+            front: FrontMeter { send_failures: self.reporter.send_failures, ..self.meter },
+            router: *self.router.meter(),
+            statistics: self.router.stats(),
+            zap: self.zap.as_ref().map(|(_, zap)| zap.meter).unwrap_or_default(),
+            refusals_waiting: self.zap.as_ref().map_or(0, |(_, zap)| zap.waiting()),
+            peers: self.router.peers().map(peer).collect(),
+            services: self.locals.meters(),
+        }
+    }
+}
+
+impl<P: Policy> Drop for Worker<P> {
+    fn drop(&mut self) {
+        // Also when the thread ends by a panic outside the router: the platform must not run on without its bus.
+        self.reporter.set_state(FrontState::Ended);
+        info!("the message bus has stopped");
+    }
+}
+
+/// `[identity, ""]` without connection properties comes from libzmq itself: the connection is closed. The same from a
+/// peer is a probe and has properties.
+fn is_disconnect(frames: &[ZmqFrame]) -> bool {
+    matches!(frames, [_, empty] if empty.0.is_empty() && empty.0.gets(c"Socket-Type").is_none())
+}
