@@ -1,10 +1,11 @@
 //! The VOLTTRON platform process and its tools.
 //!
-//! Owns: the message bus's socket side ([`front`]), authentication ([`auth`]), the core services, the supervisor of
+//! Owns: the message bus's socket side ([`front`], [`bridge`]), authentication ([`auth`]), the core services, the supervisor of
 //! agents, and the verbs behind `vctl`. Must never route by itself: that is `volttron-router`'s, driven by [`front`].
 //! Start reading at [`options`] (what the operator wants).
 
 pub mod auth;
+pub mod bridge;
 pub mod front;
 pub mod lock;
 pub mod logging;

@@ -140,7 +140,8 @@ impl Socket {
         self.set_bytes(sys::ZMQ_PLAIN_PASSWORD, password.as_bytes())
     }
 
-    /// The domain told to the ZAP handler about endpoints bound from here on. Empty: NULL connections are not asked.
+    /// The domain told to the ZAP handler about endpoints bound from here on; not empty. Without one, the handler
+    /// is not asked about NULL connections.
     pub fn set_zap_domain(&self, domain: &str) -> Result<()> {
         self.set_bytes(sys::ZMQ_ZAP_DOMAIN, domain.as_bytes())
     }

@@ -34,7 +34,12 @@ pub struct FrontStopped;
 
 pub(crate) enum Command {
     Control(Control),
-    Attach { identity: String, aliases: Vec<String>, peer: LinkPeer, done: oneshot::Sender<Result<(), String>> },
+    Attach {
+        identity: String,
+        aliases: Vec<String>,
+        peer: LinkPeer,
+        done: oneshot::Sender<Result<(), String>>,
+    },
     Snapshot(oneshot::Sender<FrontSnapshot>),
 }
 

@@ -49,7 +49,9 @@ pub enum BindError {
         source: BadKey,
     },
     /// `server=CURVE` without any key.
-    #[error("{endpoint} asks for server=CURVE, but there is neither a secretkey in the address nor a platform key")]
+    #[error(
+        "{endpoint} asks for server=CURVE, but there is neither a secretkey in the address nor a platform key"
+    )]
     NoKey {
         /// The address without its query.
         endpoint: String,
@@ -105,7 +107,10 @@ impl Bind {
 
     fn try_apply(&self, socket: &zmq::Socket, zap: bool) -> zmq::Result<String> {
         // These options count for the endpoints bound after them.
-        socket.set_zap_domain(if zap { zap::DOMAIN } else { "" })?;
+        if zap {
+            // Without a domain, connections without security are not asked about.
+            socket.set_zap_domain(zap::DOMAIN)?;
+        }
         socket.set_ipv6(self.ipv6)?;
         match &self.security {
             Security::Null => socket.set_curve_server(false)?,
@@ -152,7 +157,9 @@ mod tests {
         match bind.map_err(|e| e.to_string())?.security {
             Security::Null => Ok("NULL"),
             Security::Plain => Ok("PLAIN"),
-            Security::Curve(key) if platform_key.is_some_and(|p| p.as_bytes() == key.as_bytes()) => Ok("platform"),
+            Security::Curve(key) if platform_key.is_some_and(|p| p.as_bytes() == key.as_bytes()) => {
+                Ok("platform")
+            }
             Security::Curve(_) => Ok("own"),
         }
     }

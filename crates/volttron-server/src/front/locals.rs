@@ -40,7 +40,8 @@ pub(super) struct Locals {
     slots: Vec<Option<Local>>,
 }
 
-/// What a look into a service's ring gave.
+/// What a look into a service's ring gave. Frames are moved on at once, so the size of the enum costs nothing.
+#[allow(clippy::large_enum_variant)]
 pub(super) enum Taken {
     /// A message, as the router wants it.
     Frames(Frames<ZmqFrame>),
@@ -210,7 +211,10 @@ mod tests {
         assert!(link.rx.try_recv().is_err(), "staged until the end of the batch");
         locals.flush();
         let Ok(LinkEvent::Up(info)) = link.rx.try_recv() else { panic!("up comes first") };
-        assert_eq!((info.version.as_str(), info.router.as_str(), info.identity.as_str()), ("1.0", "router-1", "control"));
+        assert_eq!(
+            (info.version.as_str(), info.router.as_str(), info.identity.as_str()),
+            ("1.0", "router-1", "control")
+        );
         let Ok(LinkEvent::Message(message)) = link.rx.try_recv() else { panic!("then the message") };
         assert_eq!((message.peer_str().as_ref(), message.id_str().as_ref()), ("bob", "7"));
         assert_eq!(message.args, [Bytes::new(), Bytes::from_static(b"{}")]);

@@ -72,7 +72,9 @@ impl Reporter {
         match event {
             RouterEvent::PeerAdded { identity } => debug!(identity, "peer connected"),
             RouterEvent::PeerDropped { identity, why } => debug!(identity, why = why.as_str(), "peer gone"),
-            RouterEvent::Unroutable { sender, recipient } => debug!(sender, recipient, "recipient is not connected"),
+            RouterEvent::Unroutable { sender, recipient } => {
+                debug!(sender, recipient, "recipient is not connected");
+            }
             RouterEvent::Quit => {
                 info!("the control service asked the platform to stop");
                 self.set_state(FrontState::QuitRequested);

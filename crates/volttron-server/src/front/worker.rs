@@ -123,7 +123,7 @@ impl<P: Policy> Worker<P> {
     fn take_wire(&mut self, now: Instant) {
         for _ in 0..BATCH {
             let mut frames: Frames<ZmqFrame> = Frames::new();
-            let mut sizes: SmallVec<[u32; MAX_FRAMES + 1]> = SmallVec::new();
+            let mut sizes: SmallVec<[u32; 16]> = SmallVec::new();
             let received = self.socket.recv_with(zmq::DONTWAIT, |part| {
                 // One frame more than allowed is enough for the router to see that there are too many.
                 if frames.len() <= MAX_FRAMES {
