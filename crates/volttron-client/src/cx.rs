@@ -44,6 +44,7 @@ pub(crate) struct Inner {
     link: OnceLock<LinkSender>,
     connected: AtomicBool,
     router: Mutex<Option<RouterInfo>>,
+    last_down: Mutex<Option<String>>,
     pub(crate) requests: Requests,
     pub(crate) meter: Meter,
     pub(crate) rpc: rpc::State,
@@ -83,6 +84,7 @@ impl Cx {
             link: OnceLock::new(),
             connected: AtomicBool::new(false),
             router: Mutex::default(),
+            last_down: Mutex::default(),
             requests: Requests::new(),
             meter: Meter::default(),
             rpc,
@@ -160,6 +162,15 @@ impl Cx {
     pub(crate) fn set_router(&self, info: Option<RouterInfo>) {
         self.0.connected.store(info.is_some(), Ordering::Release);
         *self.0.router.lock().unwrap_or_else(PoisonError::into_inner) = info;
+    }
+
+    pub(crate) fn note_down(&self, why: String) {
+        *self.0.last_down.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
+    /// Why the link was last down, if it ever was.
+    pub fn last_down(&self) -> Option<String> {
+        self.0.last_down.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends the agent: `on_stop` handlers run, the router is told, tasks are ended. Returns at once.

@@ -19,6 +19,7 @@ pub mod access;
 pub mod agent;
 mod auth;
 pub mod config;
+mod connection;
 mod cx;
 mod error;
 pub mod health;
@@ -33,10 +34,13 @@ pub mod pubsub;
 mod requests;
 pub mod rpc;
 pub mod schedule;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use access::{Access, CapabilityMap, CapabilitySource};
 pub use agent::{Agent, AgentBuilder, AgentHandle, ExitReason, Outcome, Registrar, SpawnError};
 pub use config::{Action, Actions, ConfigError, ConfigEvent, ConfigStore};
+pub use connection::{ConnectOptions, Connection};
 pub use cx::Cx;
 pub use error::{AgentError, CallError, CallErrorKind, PublishError};
 pub use link::{ConnectError, Connector, RouterInfo};

@@ -71,6 +71,8 @@ pub struct AgentBuilder<A> {
     store: bool,
     auth: Option<bool>,
     capabilities: Option<Arc<dyn CapabilitySource>>,
+    connect_timeout: Option<Duration>,
+    thin: bool,
 }
 
 impl<A> std::fmt::Debug for AgentBuilder<A> {
@@ -100,6 +102,8 @@ impl<A: Agent> AgentBuilder<A> {
             store: true,
             auth: None,
             capabilities: None,
+            connect_timeout: None,
+            thin: false,
         }
     }
 
@@ -170,6 +174,19 @@ impl<A: Agent> AgentBuilder<A> {
         self
     }
 
+    /// How long [`AgentBuilder::spawn`] waits for the welcome. Without it, it waits as long as no platform is there at
+    /// all, since that may still start; what answers but does not welcome is an error after 10 s in any case.
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect_timeout = Some(limit);
+        self
+    }
+
+    /// A peer that only asks: no built-in methods, no heartbeat, no store.
+    pub(crate) fn thin(mut self) -> Self {
+        self.thin = true;
+        self.heartbeat(false).store(false)
+    }
+
     /// Sets up, connects and runs the agent on the current runtime. Returns when the bus has welcomed it; initial
     /// configuration and `on_start` follow ([`AgentHandle::started`]).
     pub async fn spawn(self) -> Result<AgentHandle, SpawnError> {
@@ -192,7 +209,7 @@ impl<A: Agent> AgentBuilder<A> {
             None if auth_on => Capabilities::Remote,
             None => Capabilities::Off,
         };
-        let builtins = Builtins { auth: auth_on, config: self.store };
+        let builtins = Builtins { any: !self.thin, auth: auth_on, config: self.store };
         let methods = rpc::State::new(handlers.methods, builtins)
             .map_err(|duplicate| SpawnError::DuplicateMethod(duplicate.0))?;
         let cx = Cx::new(Parts {
@@ -228,22 +245,33 @@ impl<A: Agent> AgentBuilder<A> {
             stop: handlers.stop,
             every: handlers.every,
             cron: handlers.cron,
-            report_methods: auth_on && !is_service,
+            report_methods: auth_on && !is_service && !self.thin,
+            learn_instance: !self.thin,
             welcomed: Some(welcomed),
             started: Some(started),
         };
         let task = tokio::spawn(run_loop.run());
         let handle = AgentHandle { cx, task, started: started_rx };
-        match first.await {
-            Ok(()) => Ok(handle),
-            Err(_) => Err(match handle.joined().await {
-                ExitReason::LinkDown(DownReason::NoWelcome(why)) => ConnectError::NoWelcome(why).into(),
-                other => {
-                    ConnectError::NoWelcome(format!("the agent ended before it was welcomed: {other:?}"))
-                        .into()
-                }
-            }),
+        let welcomed = match self.connect_timeout {
+            None => first.await.is_ok(),
+            Some(limit) => {
+                let Ok(outcome) = tokio::time::timeout(limit, first).await else {
+                    let why = handle.cx.last_down().unwrap_or_else(|| format!("no answer within {limit:?}"));
+                    handle.stop().await;
+                    return Err(ConnectError::NoWelcome(why).into());
+                };
+                outcome.is_ok()
+            }
+        };
+        if welcomed {
+            return Ok(handle);
         }
+        Err(match handle.joined().await {
+            ExitReason::LinkDown(DownReason::NoWelcome(why)) => ConnectError::NoWelcome(why).into(),
+            other => {
+                ConnectError::NoWelcome(format!("the agent ended before it was welcomed: {other:?}")).into()
+            }
+        })
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) struct Start {
     pub(super) every: Vec<(Duration, CxFn)>,
     pub(super) cron: Vec<(String, CxFn)>,
     pub(super) report_methods: bool,
+    pub(super) learn_instance: bool,
     pub(super) started: Option<watch::Sender<bool>>,
 }
 
@@ -36,7 +37,11 @@ impl Start {
                 cx.report_authorizations().await;
             });
         }
-        tokio::join!(learn_peers(&cx), learn_instance_name(&cx));
+        tokio::join!(learn_peers(&cx), async {
+            if self.learn_instance {
+                learn_instance_name(&cx).await;
+            }
+        });
         all(&cx, "on_connected", &connected).await;
         if cx.0.config.enabled {
             fetch_config(&cx).await;

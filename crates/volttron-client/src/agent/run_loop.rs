@@ -26,6 +26,7 @@ pub(super) struct RunLoop {
     pub(super) every: Vec<(Duration, CxFn)>,
     pub(super) cron: Vec<(String, CxFn)>,
     pub(super) report_methods: bool,
+    pub(super) learn_instance: bool,
     pub(super) welcomed: Option<oneshot::Sender<()>>,
     pub(super) started: Option<watch::Sender<bool>>,
 }
@@ -102,6 +103,7 @@ impl RunLoop {
             every: std::mem::take(&mut self.every),
             cron: std::mem::take(&mut self.cron),
             report_methods: self.report_methods,
+            learn_instance: self.learn_instance,
             started: self.started.take(),
         }
     }
@@ -111,6 +113,7 @@ impl RunLoop {
         if cx.connected() {
             tracing::warn!("{reason}");
         }
+        cx.note_down(reason.to_string());
         cx.set_router(None);
         // In this order: a request registered after the flag is down fails by itself.
         cx.0.requests.fail_all();

@@ -7,6 +7,8 @@
 //! Implementations: `zmq` (a DEALER socket), `memory` (feature `testing`), and the in-process link that the
 //! platform gives to its own services, built from [`Link::channel`].
 
+#[cfg(feature = "testing")]
+pub mod memory;
 #[cfg(feature = "zmq")]
 pub mod zmq;
 

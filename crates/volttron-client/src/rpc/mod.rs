@@ -52,6 +52,7 @@ pub(crate) struct State {
 /// Which built-in methods an agent answers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Builtins {
+    pub(crate) any: bool,
     pub(crate) auth: bool,
     pub(crate) config: bool,
 }

@@ -25,7 +25,9 @@ const KEEP_BYTES: usize = 2048;
 /// A hello without answer for this long is tried again on a new connection: the router may still hold our former
 /// connection, and then it ignores this one for good (vip.md section 1.3).
 const HELLO_RETRY: Duration = Duration::from_secs(4);
-/// How often we say that nothing listens.
+/// When we first say that nothing listens.
+const COMPLAIN_FIRST: Duration = Duration::from_secs(2);
+/// How often we say it again.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(30);
 
 /// A socket with its readiness, told by a duplicate of its descriptor.
@@ -115,7 +117,7 @@ impl Task {
             was_up: false,
             inbox: VecDeque::new(),
             outbox: None,
-            complain: Instant::now() + COMPLAIN_EVERY / 3,
+            complain: Instant::now() + COMPLAIN_FIRST,
         })
     }
 
