@@ -186,11 +186,13 @@ mod tests {
         map
     }
 
+    /// Required, held, outcome.
+    type Case<'a> = (&'a [&'a str], Option<&'a CapabilityMap>, Result<(), &'a str>);
+
     #[test]
     fn refusal_texts_are_those_of_the_reference() {
         let caps = object(json!({"foo": null, "edit": {"identity": "alice"}, "re": {"identity": "/ahu.*/"}}));
         let bound = object(json!({"identity": "bob", "n": 1}));
-        type Case<'a> = (&'a [&'a str], Option<&'a CapabilityMap>, Result<(), &'a str>);
         let cases: &[Case<'_>] = &[
             (&[], None, Ok(())),
             (&[""], None, Ok(())),

@@ -63,7 +63,15 @@ impl Method {
     #[track_caller]
     pub fn new(name: impl Into<String>, access: Access) -> Self {
         let source = Location::caller();
-        Self { name: name.into(), access, hardened: false, params: Vec::new(), doc: None, returns: None, source }
+        Self {
+            name: name.into(),
+            access,
+            hardened: false,
+            params: Vec::new(),
+            doc: None,
+            returns: None,
+            source,
+        }
     }
 
     /// Says that 9.x serves this method to everybody: `--open-methods` then lifts its access declaration. Requirements
