@@ -241,3 +241,118 @@ fn replace_child(node: &mut Node, byte: u8, new: u32) {
 fn common_len(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What the tree stands for: a set per prefix and table.
+    #[derive(Default)]
+    struct Model(BTreeMap<(Vec<u8>, Table), BTreeSet<PeerId>>);
+
+    impl Model {
+        fn matches(&self, topic: &[u8]) -> BTreeSet<PeerId> {
+            self.0
+                .iter()
+                .filter(|((prefix, _), _)| topic.starts_with(prefix))
+                .flat_map(|(_, peers)| peers)
+                .copied()
+                .collect()
+        }
+
+        fn list(&self, start: &[u8], reverse: bool, table: Table, who: PeerId) -> Vec<(Vec<u8>, bool)> {
+            let wanted =
+                |prefix: &[u8]| if reverse { start.starts_with(prefix) } else { prefix.starts_with(start) };
+            self.0
+                .iter()
+                .filter(|((prefix, at), peers)| *at == table && wanted(prefix) && !peers.is_empty())
+                .map(|((prefix, _), peers)| (prefix.clone(), peers.contains(&who)))
+                .collect()
+        }
+    }
+
+    fn check(tree: &Tree, model: &Model, topic: &[u8]) {
+        let mut found = BTreeSet::new();
+        tree.matches(topic, |peer| {
+            found.insert(peer);
+        });
+        assert_eq!(found, model.matches(topic), "{topic:?}");
+        for (reverse, table) in
+            [(false, Table::Internal), (true, Table::Internal), (false, Table::All), (true, Table::All)]
+        {
+            let mut listed = Vec::new();
+            tree.list(topic, reverse, table, PeerId(1), |prefix, member| {
+                listed.push((prefix.to_vec(), member));
+                true
+            });
+            assert_eq!(listed, model.list(topic, reverse, table, PeerId(1)), "{topic:?} {reverse} {table:?}");
+        }
+    }
+
+    /// Every node below the root is needed: it has subscribers or is where the tree branches.
+    fn check_shape(tree: &Tree) {
+        let mut entries = 0;
+        for (n, node) in &tree.nodes {
+            entries += node.subscribers.iter().map(|entry| entry.tables.count_ones() as usize).sum::<usize>();
+            assert!(
+                n == 0 || !node.subscribers.is_empty() || node.children.len() >= 2,
+                "node {n} is not needed"
+            );
+            assert_eq!(n == 0, node.label.is_empty());
+            assert!(node.children.windows(2).all(|pair| pair[0].0 < pair[1].0), "children are sorted");
+            assert!(node.children.iter().all(|&(byte, child)| tree.nodes[child as usize].label[0] == byte));
+        }
+        assert_eq!(entries, tree.entries);
+        assert_eq!(tree.is_empty(), entries == 0);
+    }
+
+    proptest! {
+        #[test]
+        fn the_tree_is_its_model(
+            steps in proptest::collection::vec((any::<bool>(), "[ab/]{0,6}", any::<bool>(), 0u32..4), 0..60),
+            topics in proptest::collection::vec("[ab/]{0,8}", 1..8),
+        ) {
+            let (mut tree, mut model) = (Tree::default(), Model::default());
+            for (add, prefix, all, peer) in steps {
+                let (prefix, peer) = (prefix.as_bytes(), PeerId(peer));
+                let table = if all { Table::All } else { Table::Internal };
+                let set = model.0.entry((prefix.to_vec(), table)).or_default();
+                let before = tree.generation();
+                let changed = if add {
+                    prop_assert_eq!(tree.insert(prefix, table, peer), set.insert(peer));
+                    tree.generation() != before
+                } else {
+                    prop_assert_eq!(tree.remove(prefix, table, peer), set.remove(&peer));
+                    tree.generation() != before
+                };
+                check_shape(&tree);
+                check(&tree, &model, prefix);
+                prop_assert!(changed || tree.generation() == before);
+            }
+            for topic in topics {
+                check(&tree, &model, topic.as_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn long_chains_need_no_stack() {
+        let mut tree = Tree::default();
+        let long = vec![b'x'; 20_000];
+        for len in (0..long.len()).step_by(10) {
+            assert!(tree.insert(&long[..len], Table::Internal, PeerId(1)));
+        }
+        let mut found = 0;
+        tree.matches(&long, |_| found += 1);
+        assert_eq!(found, 2_000);
+        for len in (0..long.len()).step_by(10) {
+            assert!(tree.remove(&long[..len], Table::Internal, PeerId(1)));
+        }
+        assert!(tree.is_empty());
+        check_shape(&tree);
+    }
+}

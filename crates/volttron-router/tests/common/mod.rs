@@ -148,7 +148,7 @@ impl<P: Policy> Net<P> {
 }
 
 pub fn latin1(bytes: &[u8]) -> String {
-    bytes.iter().map(|&byte| char::from(byte)).collect()
+    volttron_utils::vip::typed::text(bytes).into_owned()
 }
 
 pub fn bytes(latin1: &str) -> Bytes {
