@@ -11,3 +11,4 @@ pub mod lock;
 pub mod logging;
 pub mod options;
 pub mod services;
+pub mod supervisor;
