@@ -1,3 +1,8 @@
-//! The platform's own services: agents without a socket, connected to the router inside the process.
+//! The services inside the platform process, each an agent without a socket.
+//!
+//! A service gets what it needs in its constructor and knows nothing of the other services.
 
 pub mod auth;
+pub mod config_store;
+pub mod health;
+pub mod keydiscovery;
