@@ -3,6 +3,7 @@
 //! Owns the database: schema of the original, batches, limits, queries. Must never subscribe, cache or decide what a
 //! message means. Start reading at [`store`]; [`schema`] has the tables, [`reader`] the queries.
 
+mod kind;
 pub mod limits;
 mod pyliteral;
 pub mod reader;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use volttron_client::historian::{Handled, QueryError, Reader, Record, Store, StoreError, StoreFactory};
 
+pub use kind::SqlHistorian;
 pub use reader::SqliteReader;
 pub use settings::Settings;
 pub use store::SqliteStore;

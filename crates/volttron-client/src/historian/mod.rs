@@ -16,6 +16,7 @@
 //! delivery is at least once and stores upsert on (topic, time). No record and no option ends the writer. Queries and
 //! slow stores never hold up capture. Start reading at `writer.rs`.
 
+mod agent;
 pub mod cache;
 pub mod capture;
 pub mod config;
@@ -31,6 +32,7 @@ mod store_thread;
 pub mod text;
 mod writer;
 
+pub use agent::{HistorianAgent, HistorianKind};
 pub use config::{HistorianConfig, Rule};
 pub use engine::{AskError, Engine, EngineOptions, InsertError};
 pub use flight::InFlight;

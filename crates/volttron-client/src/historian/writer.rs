@@ -325,8 +325,8 @@ impl Writer {
                 self.cache_retry_at = None;
                 self.handled.clear();
                 self.pacing.clear(keys::LOOP_FAILED);
-                self.acknowledge();
                 self.on_round(round);
+                self.acknowledge();
             }
             Err(e) => {
                 self.trouble(e.to_string());
@@ -335,11 +335,14 @@ impl Writer {
         }
     }
 
+    /// The status comes first: whoever was told that points are durable finds them in it.
     fn acknowledge(&mut self) {
+        let loads = std::mem::take(&mut self.loads);
+        self.status.accepted += loads.iter().map(|l| l.points.len() as u64).sum::<u64>();
+        self.tell();
         let mut room = 0;
-        for load in self.loads.drain(..) {
+        for load in loads {
             room += load.room;
-            self.status.accepted += load.points.len() as u64;
             if let Some(ack) = load.ack {
                 // The one who asked may have given up waiting; the points are durable all the same.
                 let _ = ack.send(());
