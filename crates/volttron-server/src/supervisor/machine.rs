@@ -95,6 +95,13 @@ pub enum StopStage {
     Unresponsive,
 }
 
+impl StopStage {
+    /// Whether nothing more can be done.
+    pub fn is_hopeless(self) -> bool {
+        self == Self::Unresponsive
+    }
+}
+
 /// Where an agent's process is in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
@@ -370,6 +377,7 @@ impl Machine {
     }
 
     fn exited(&mut self, now: Instant, code: i32) -> Vec<Effect> {
+        // Before `Launched` there is no process that could end.
         if !self.state.is_alive() || matches!(self.state, State::Launching { .. }) {
             return vec![];
         }

@@ -1,6 +1,17 @@
 //! Agents as processes: which are installed, starting and stopping them, restarts, their log pipes.
 //!
 //! [`machine`] decides (pure), the rest carries out. Nothing here speaks on the bus: the control service asks for
-//! starts and stops, and listens to events to tell the router. Nothing here builds or installs agents.
+//! starts and stops, and listens to [`AgentEvent`]s to tell the router. Nothing here builds or installs agents.
+//! Start reading at [`Supervisor`].
 
+pub mod environment;
+pub mod installed;
+mod launcher;
+mod logs;
 pub mod machine;
+mod orphans;
+mod running;
+
+pub use installed::{InstalledAgent, Manifest};
+pub use logs::LogTail;
+pub use running::{AgentEvent, Details, StartError, StopError, Supervisor, SupervisorOptions};

@@ -1,0 +1,105 @@
+//! Creating agent processes.
+//!
+//! All processes are created on one thread that lives as long as this process: the parent-death signal, which ends
+//! agents whose platform was killed, is bound to the *thread* that created the child, not to its process.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::sync::oneshot;
+
+/// Launches that may wait for the thread.
+const QUEUE: usize = 64;
+
+/// What to run.
+#[derive(Debug)]
+pub struct LaunchSpec {
+    /// The program.
+    pub exec: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Variables to set.
+    pub set: Vec<(String, OsString)>,
+    /// Inherited variables to take away.
+    pub unset: Vec<&'static str>,
+    /// Working directory.
+    pub cwd: PathBuf,
+}
+
+/// A process that was created.
+#[derive(Debug)]
+pub struct Launched {
+    /// For its exit code.
+    pub child: Child,
+    /// Readable once it ended.
+    pub pidfd: OwnedFd,
+}
+
+/// The thread.
+#[derive(Clone, Debug)]
+pub struct Launcher(SyncSender<(LaunchSpec, oneshot::Sender<io::Result<Launched>>)>);
+
+impl Launcher {
+    /// Starts the thread.
+    pub fn start() -> io::Result<Self> {
+        let (tx, rx) = sync_channel::<(LaunchSpec, oneshot::Sender<io::Result<Launched>>)>(QUEUE);
+        std::thread::Builder::new().name("launcher".into()).stack_size(256 * 1024).spawn(move || {
+            for (spec, answer) in rx {
+                let _ = answer.send(launch(&spec));
+            }
+        })?;
+        Ok(Self(tx))
+    }
+
+    /// Creates a process.
+    pub async fn launch(&self, spec: LaunchSpec) -> io::Result<Launched> {
+        let (answer, wait) = oneshot::channel();
+        self.0.try_send((spec, answer)).map_err(|_| io::Error::other("too many agents are being started"))?;
+        wait.await.map_err(|_| io::Error::other("the launcher thread has ended"))?
+    }
+}
+
+fn launch(spec: &LaunchSpec) -> io::Result<Launched> {
+    let mut command = Command::new(&spec.exec);
+    command.args(&spec.args).current_dir(&spec.cwd).process_group(0);
+    for name in &spec.unset {
+        command.env_remove(name);
+    }
+    command.envs(spec.set.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    die_with_parent(&mut command);
+    let mut child = command.spawn()?;
+    let pid = Pid::from_child(&child);
+    match pidfd_open(pid, PidfdFlags::NONBLOCK) {
+        Ok(pidfd) => Ok(Launched { child, pidfd }),
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(error.into())
+        }
+    }
+}
+
+/// Asks the kernel to send SIGTERM to the child when the platform is gone. Everything else the platform has open is
+/// close-on-exec already.
+#[allow(unsafe_code)]
+fn die_with_parent(command: &mut Command) {
+    let parent = rustix::process::getpid();
+    let prepare = move || {
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
+        // The parent may have died before the line above took effect.
+        if rustix::process::getppid() == Some(parent) {
+            Ok(())
+        } else {
+            Err(io::Error::other("the platform has ended"))
+        }
+    };
+    // SAFETY: between fork and exec only two system calls are made; nothing allocates or takes a lock.
+    unsafe { command.pre_exec(prepare) };
+}

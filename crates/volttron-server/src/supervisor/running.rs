@@ -1,0 +1,537 @@
+//! The supervisor: one [`Machine`] per agent, and the carrying out of what the machines decide.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rustix::process::{Pid, kill_process_group};
+use thiserror::Error;
+use tokio::io::unix::AsyncFd;
+use tokio::process::{ChildStderr, ChildStdout};
+use tokio::sync::{Notify, broadcast, watch};
+use volttron_utils::home::Home;
+
+use super::environment::{PlatformFacts, launch_spec};
+use super::installed::{self, InstalledAgent};
+use super::launcher::{Launched, Launcher};
+use super::logs::{LogTail, Stream, drain};
+use super::machine::{Effect, Input, Machine, RestartPolicy, Rules, Signal, State};
+use super::orphans::{self, Process};
+
+/// Events that a slow listener may be behind; older ones are lost to it, and only to it.
+const EVENT_BACKLOG: usize = 1024;
+/// After an exit, how long the pipes may take to be read to their end.
+const PIPE_GRACE: Duration = Duration::from_millis(50);
+
+/// What the supervisor works with.
+#[derive(Clone, Debug)]
+pub struct SupervisorOptions {
+    /// The home whose agents these are.
+    pub home: Home,
+    /// What agents are told about the platform.
+    pub facts: PlatformFacts,
+    /// Restart rules, where `agent.json` says nothing else.
+    pub rules: Rules,
+    /// Overall limit of [`Supervisor::stop_all`].
+    pub shutdown_timeout: Duration,
+}
+
+/// What others may want to know.
+#[derive(Clone, Debug)]
+pub enum AgentEvent {
+    /// A process ended.
+    Ended {
+        /// Its identity.
+        identity: String,
+        /// Its `<package>-<version>`.
+        name: String,
+        /// Exit code, or minus the signal.
+        code: i32,
+        /// Whether it was asked to.
+        by_operator: bool,
+    },
+    /// All restarts are used up.
+    GivenUp {
+        /// Its identity.
+        identity: String,
+        /// Its `<package>-<version>`.
+        name: String,
+        /// Its uuid.
+        uuid: String,
+    },
+}
+
+/// Why an agent was not started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// No such uuid.
+    #[error("no agent with uuid {0} is installed")]
+    Unknown(String),
+    /// There is a process already.
+    #[error("agent is already running")]
+    AlreadyRunning,
+    /// The process could not be created.
+    #[error("cannot start {identity}: {why}")]
+    Launch {
+        /// Its identity.
+        identity: String,
+        /// The reason.
+        why: String,
+    },
+}
+
+/// Why an agent was not stopped.
+#[derive(Debug, Error)]
+pub enum StopError {
+    /// Even SIGKILL did not help.
+    #[error("process is unresponsive")]
+    Unresponsive,
+}
+
+/// All there is to say about one agent's process.
+#[derive(Clone, Debug)]
+pub struct Details {
+    /// The word of [`State::word`].
+    pub state: &'static str,
+    /// Restarts since the platform came up.
+    pub restarts: u32,
+    /// Since when it is in this state.
+    pub since: Option<Timestamp>,
+    /// How its last process ended.
+    pub last_exit: Option<i32>,
+    /// Why its last start failed before there was a process.
+    pub launch_error: Option<String>,
+    /// The last lines it wrote.
+    pub last_log: Vec<String>,
+}
+
+struct Slot {
+    agent: InstalledAgent,
+    machine: Machine,
+    since: Option<Timestamp>,
+    tail: Arc<LogTail>,
+    launch_error: Option<String>,
+    changed: watch::Sender<State>,
+}
+
+/// Starts, watches, restarts and stops agents. Shared as an [`Arc`].
+pub struct Supervisor {
+    options: SupervisorOptions,
+    launcher: Launcher,
+    slots: Mutex<BTreeMap<String, Slot>>,
+    events: broadcast::Sender<AgentEvent>,
+    rearm: Notify,
+}
+
+impl std::fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Supervisor").field("agents", &self.slots().len()).finish_non_exhaustive()
+    }
+}
+
+impl Supervisor {
+    /// Starts the supervisor's thread and timer; no agent yet. Must be called within a tokio runtime.
+    pub fn new(options: SupervisorOptions) -> std::io::Result<Arc<Self>> {
+        let this = Arc::new(Self {
+            options,
+            launcher: Launcher::start()?,
+            slots: Mutex::default(),
+            events: broadcast::channel(EVENT_BACKLOG).0,
+            rearm: Notify::new(),
+        });
+        let timer = Arc::downgrade(&this);
+        tokio::spawn(async move {
+            while let Some(this) = timer.upgrade() {
+                this.next_tick().await;
+            }
+        });
+        Ok(this)
+    }
+
+    /// Listens to events from now on.
+    pub fn events(&self) -> broadcast::Receiver<AgentEvent> {
+        self.events.subscribe()
+    }
+
+    /// The home.
+    pub fn home(&self) -> &Home {
+        &self.options.home
+    }
+
+    /// Ends processes that a killed platform left behind, then starts every enabled agent: highest priority first,
+    /// equal ones by identity. An agent that cannot be started is logged and does not hold up the others.
+    pub async fn autostart(self: &Arc<Self>) {
+        self.end_leftovers().await;
+        let mut agents: Vec<InstalledAgent> =
+            self.agents().into_iter().filter(|a| a.start_rank().is_some()).collect();
+        agents.sort_by(|a, b| b.start_rank().cmp(&a.start_rank()).then_with(|| a.identity.cmp(&b.identity)));
+        for agent in agents {
+            if let Err(error) = self.start(&agent.uuid).await {
+                tracing::error!("error starting '{}': {error}", agent.uuid);
+            }
+        }
+    }
+
+    /// Ends processes that a killed platform left behind.
+    pub async fn end_leftovers(&self) {
+        for identity in orphans::end_leftovers(&self.options.home).await {
+            tracing::warn!("ended {identity}, which a platform that was killed had left behind");
+        }
+    }
+
+    /// The installed agents, as they are on disk now.
+    pub fn agents(&self) -> Vec<InstalledAgent> {
+        let (agents, skipped) = installed::list(&self.options.home);
+        for why in skipped {
+            tracing::warn!("skipped an incomplete agent directory: {why}");
+        }
+        agents
+    }
+
+    /// The installed agent with this uuid.
+    pub fn agent(&self, uuid: &str) -> Option<InstalledAgent> {
+        self.agents().into_iter().find(|a| a.uuid == uuid)
+    }
+
+    /// Starts an agent; returns its process id once the process exists.
+    pub async fn start(self: &Arc<Self>, uuid: &str) -> Result<u32, StartError> {
+        let agent = self.agent(uuid).ok_or_else(|| StartError::Unknown(uuid.to_owned()))?;
+        let identity = agent.identity.clone();
+        let mut state = self.enter(agent);
+        if self.feed(uuid, Input::Start).contains(&Effect::AlreadyRunning) {
+            return Err(StartError::AlreadyRunning);
+        }
+        let launched = state.wait_for(|s| !matches!(s, State::Launching { .. })).await.map(|s| s.clone());
+        match (launched, self.status(uuid)) {
+            (Ok(State::Starting { pid } | State::Running { pid, .. } | State::Stopping { pid, .. }), _) => Ok(pid),
+            // Ended so soon that its process was never seen alive: that is the agent's failure, not the launch's.
+            (Ok(_), (Some(pid), Some(_))) => Ok(pid),
+            _ => {
+                let why = self.slots().get(uuid).and_then(|s| s.launch_error.clone());
+                Err(StartError::Launch { identity, why: why.unwrap_or_else(|| "it was stopped".into()) })
+            }
+        }
+    }
+
+    /// Stops an agent and waits until its process ended; nothing happens if there is none.
+    pub async fn stop(self: &Arc<Self>, uuid: &str) -> Result<(), StopError> {
+        let Some(mut state) = self.slots().get(uuid).map(|slot| slot.changed.subscribe()) else { return Ok(()) };
+        self.feed(uuid, Input::Stop);
+        let ended = state
+            .wait_for(|s| !s.is_alive() || matches!(s, State::Stopping { stage, .. } if stage.is_hopeless()))
+            .await
+            .is_ok_and(|s| !s.is_alive());
+        if ended { Ok(()) } else { Err(StopError::Unresponsive) }
+    }
+
+    /// Stops every agent: lowest priority first, equal ones together. What has not ended within the overall limit is
+    /// killed.
+    pub async fn stop_all(self: &Arc<Self>) {
+        let limit = self.options.shutdown_timeout;
+        if tokio::time::timeout(limit, self.stop_in_order()).await.is_err() {
+            let left: Vec<String> = self.alive();
+            tracing::warn!("{} agents did not stop within {limit:?} and are killed", left.len());
+            for uuid in &left {
+                self.feed(uuid, Input::Kill);
+            }
+            let gone = async {
+                for uuid in &left {
+                    let _ = self.stop(uuid).await;
+                }
+            };
+            let _ = tokio::time::timeout(Duration::from_secs(5), gone).await;
+        }
+    }
+
+    async fn stop_in_order(self: &Arc<Self>) {
+        let mut levels: BTreeMap<Option<i64>, Vec<String>> = BTreeMap::new();
+        for (uuid, slot) in self.slots().iter().filter(|(_, s)| !matches!(s.machine.state(), State::Installed)) {
+            levels.entry(slot.agent.start_rank()).or_default().push(uuid.clone());
+        }
+        for uuids in levels.into_values() {
+            futures_util::future::join_all(uuids.iter().map(|uuid| self.stop(uuid))).await;
+        }
+    }
+
+    /// Ends every agent's process now, without grace.
+    pub fn kill_all(self: &Arc<Self>) {
+        for uuid in self.alive() {
+            self.feed(&uuid, Input::Kill);
+        }
+    }
+
+    fn alive(&self) -> Vec<String> {
+        self.slots().iter().filter(|(_, s)| s.machine.state().is_alive()).map(|(uuid, _)| uuid.clone()).collect()
+    }
+
+    /// `[pid, exit code]` of an agent's last process (lifecycle.md section 1).
+    pub fn status(&self, uuid: &str) -> (Option<u32>, Option<i32>) {
+        self.slots().get(uuid).map_or((None, None), |slot| slot.machine.status())
+    }
+
+    /// Agents started since the platform came up and not cleared: uuid, name, status, identity.
+    pub fn statuses(&self) -> Vec<(String, String, (Option<u32>, Option<i32>), String)> {
+        let slots = self.slots();
+        let known = slots.iter().filter(|(_, s)| !matches!(s.machine.state(), State::Installed));
+        known.map(|(u, s)| (u.clone(), s.agent.name.clone(), s.machine.status(), s.agent.identity.clone())).collect()
+    }
+
+    /// All there is to say about an agent's process.
+    pub fn details(&self, uuid: &str) -> Option<Details> {
+        let slots = self.slots();
+        let slot = slots.get(uuid)?;
+        Some(Details {
+            state: slot.machine.state().word(),
+            restarts: slot.machine.restarts(),
+            since: slot.since,
+            last_exit: slot.machine.last_exit(),
+            launch_error: slot.launch_error.clone(),
+            last_log: slot.tail.lines(),
+        })
+    }
+
+    /// Forgets exit codes: of all agents that ended, or only of those that are not installed any more.
+    pub fn clear(self: &Arc<Self>, all: bool) {
+        let installed: Vec<String> = self.agents().into_iter().map(|a| a.uuid).collect();
+        let ended: Vec<String> = {
+            let slots = self.slots();
+            let ended = slots.iter().filter(|(uuid, s)| {
+                !s.machine.state().is_alive() && (all || !installed.iter().any(|i| i == *uuid))
+            });
+            ended.map(|(uuid, _)| uuid.clone()).collect()
+        };
+        for uuid in ended {
+            self.feed(&uuid, Input::Clear);
+            if !installed.contains(&uuid) {
+                self.slots().remove(&uuid);
+            }
+        }
+    }
+
+    /// Forgets an agent that was removed from disk.
+    pub fn forget(&self, uuid: &str) {
+        self.slots().remove(uuid);
+    }
+
+    /// The agent with this identity did something on the bus, left it, or reported its health.
+    pub fn observe(self: &Arc<Self>, identity: &str, input: Input) {
+        let uuid = self.slots().iter().find(|(_, s)| s.agent.identity == identity).map(|(uuid, _)| uuid.clone());
+        if let Some(uuid) = uuid {
+            self.feed(&uuid, input);
+        }
+    }
+
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes sure there is a slot for the agent, with what is on disk now.
+    fn enter(&self, agent: InstalledAgent) -> watch::Receiver<State> {
+        let rules = self.rules_of(&agent);
+        let mut slots = self.slots();
+        let slot = slots.entry(agent.uuid.clone()).or_insert_with(|| Slot {
+            agent: agent.clone(),
+            machine: Machine::new(rules.clone()),
+            since: None,
+            tail: Arc::default(),
+            launch_error: None,
+            changed: watch::channel(State::Installed).0,
+        });
+        slot.agent = agent;
+        slot.machine.set_rules(rules);
+        let mut state = slot.changed.subscribe();
+        // What it is now is not news; only what `feed` makes of it is.
+        state.mark_unchanged();
+        state
+    }
+
+    fn rules_of(&self, agent: &InstalledAgent) -> Rules {
+        let mut rules = self.options.rules.clone();
+        if let Some(manifest) = &agent.manifest {
+            if let Some(policy) = manifest.restart.as_deref().and_then(RestartPolicy::parse) {
+                rules.policy = policy;
+            }
+            rules.max_restarts = manifest.max_restarts.unwrap_or(rules.max_restarts);
+        }
+        rules
+    }
+
+    /// One step of an agent's machine, and all its effects.
+    fn feed(self: &Arc<Self>, uuid: &str, input: Input) -> Vec<Effect> {
+        let mut slots = self.slots();
+        let Some(slot) = slots.get_mut(uuid) else { return Vec::new() };
+        let before = slot.machine.state().word();
+        let effects = slot.machine.step(Instant::now(), input);
+        if slot.machine.state().word() != before {
+            slot.since = Some(Timestamp::now());
+        }
+        let (identity, name) = (slot.agent.identity.clone(), slot.agent.name.clone());
+        let state = slot.machine.state().clone();
+        // Subscribers see every state in order, because the slot is still locked.
+        slot.changed.send_if_modified(|old| {
+            let differs = *old != state;
+            *old = state;
+            differs
+        });
+        drop(slots);
+        for effect in &effects {
+            self.carry_out(uuid, &identity, &name, effect);
+        }
+        self.rearm.notify_one();
+        effects
+    }
+
+    fn carry_out(self: &Arc<Self>, uuid: &str, identity: &str, name: &str, effect: &Effect) {
+        match *effect {
+            Effect::Launch => {
+                let (this, uuid) = (self.clone(), uuid.to_owned());
+                tokio::spawn(async move { this.launch(&uuid).await });
+            }
+            Effect::Signal(pid, signal) => send(pid, signal),
+            Effect::Ended { code, by_operator } => {
+                if by_operator || code == 0 {
+                    tracing::info!("{identity} ({name}) ended with {code}");
+                } else {
+                    tracing::warn!("{identity} ({name}) ended unexpectedly with {code}");
+                }
+                self.record_processes();
+                let (identity, name) = (identity.to_owned(), name.to_owned());
+                let _ = self.events.send(AgentEvent::Ended { identity, name, code, by_operator });
+            }
+            Effect::RestartScheduled { attempt, delay } => {
+                tracing::warn!("{identity} is restarted in {} s (attempt {attempt})", delay.as_secs());
+            }
+            Effect::GivenUp => {
+                tracing::error!("{identity} ended too often and is not restarted any more; see `vctl start`");
+                let (identity, name, uuid) = (identity.to_owned(), name.to_owned(), uuid.to_owned());
+                let _ = self.events.send(AgentEvent::GivenUp { identity, name, uuid });
+            }
+            Effect::Unresponsive => tracing::error!("{identity} does not end, not even after SIGKILL"),
+            Effect::AlreadyRunning => {}
+        }
+    }
+
+    async fn launch(self: &Arc<Self>, uuid: &str) {
+        // Read again: a restart uses the configuration and program of now.
+        let fresh = self.agent(uuid);
+        let (agent, tail) = {
+            let mut slots = self.slots();
+            let Some(slot) = slots.get_mut(uuid) else { return };
+            if let Some(fresh) = fresh {
+                slot.agent = fresh;
+            }
+            slot.tail.clear();
+            slot.launch_error = None;
+            (slot.agent.clone(), slot.tail.clone())
+        };
+        let created = match launch_spec(&self.options.home, &self.options.facts, &agent) {
+            Ok(spec) => {
+                let program = spec.exec.display().to_string();
+                self.launcher.launch(spec).await.map_err(|e| format!("{program}: {e}"))
+            }
+            Err(why) => Err(why),
+        };
+        match created {
+            Ok(process) => self.attach(uuid, &agent, tail, process),
+            Err(why) => {
+                tracing::error!("cannot start {}: {why}", agent.identity);
+                if let Some(slot) = self.slots().get_mut(uuid) {
+                    slot.launch_error = Some(why);
+                }
+                self.feed(uuid, Input::LaunchFailed);
+            }
+        }
+    }
+
+    /// Begins to read the pipes of a new process and to wait for its end.
+    fn attach(self: &Arc<Self>, uuid: &str, agent: &InstalledAgent, tail: Arc<LogTail>, process: Launched) {
+        let Launched { mut child, pidfd } = process;
+        let pid = child.id();
+        tracing::info!("started {} ({}) as process {pid}", agent.identity, agent.name);
+        let mut readers = Vec::new();
+        if let Some(pipe) = child.stdout.take().and_then(|p| ChildStdout::from_std(p).ok()) {
+            let (name, tail) = (agent.name.clone(), tail.clone());
+            readers.push(tokio::spawn(async move { drain(pipe, Stream::Stdout, &name, pid, &tail).await }));
+        }
+        if let Some(pipe) = child.stderr.take().and_then(|p| ChildStderr::from_std(p).ok()) {
+            let name = agent.name.clone();
+            readers.push(tokio::spawn(async move { drain(pipe, Stream::Stderr, &name, pid, &tail).await }));
+        }
+        self.feed(uuid, Input::Launched(pid));
+        self.record_processes();
+        let (this, uuid) = (self.clone(), uuid.to_owned());
+        tokio::spawn(async move {
+            if let Ok(pidfd) = AsyncFd::new(pidfd) {
+                let _ = pidfd.readable().await;
+            }
+            // Readable means ended, so this returns at once.
+            let code = child.wait().map_or(-1, exit_code);
+            let _ = tokio::time::timeout(PIPE_GRACE, futures_util::future::join_all(readers)).await;
+            this.feed(&uuid, Input::Exited(code));
+        });
+    }
+
+    /// Writes down which processes run, for the next start after a kill of this one.
+    fn record_processes(self: &Arc<Self>) {
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || {
+            // Locked while writing, so that an older list never replaces a newer one.
+            let slots = this.slots();
+            let running: Vec<Process> = slots
+                .values()
+                .filter(|s| s.machine.state().is_alive())
+                .filter_map(|s| s.machine.status().0.map(|pid| Process::new(&s.agent.identity, pid)))
+                .collect();
+            if let Err(error) = orphans::record(&this.options.home, &running) {
+                tracing::warn!("cannot write {}: {error}", this.options.home.run().join("agents.json").display());
+            }
+        });
+    }
+
+    /// Sleeps until the next deadline of any machine, then ticks those that are due.
+    async fn next_tick(self: &Arc<Self>) {
+        let next = self.slots().values().filter_map(|slot| slot.machine.deadline()).min();
+        let wait = async {
+            match next {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                // Now and then, so that the task ends once nobody holds the supervisor.
+                None => tokio::time::sleep(Duration::from_secs(60)).await,
+            }
+        };
+        tokio::select! {
+            () = wait => {}
+            () = self.rearm.notified() => return,
+        }
+        let now = Instant::now();
+        let due: Vec<String> = {
+            let slots = self.slots();
+            let due = slots.iter().filter(|(_, s)| s.machine.deadline().is_some_and(|at| at <= now));
+            due.map(|(uuid, _)| uuid.clone()).collect()
+        };
+        for uuid in due {
+            self.feed(&uuid, Input::Tick);
+        }
+    }
+}
+
+fn exit_code(status: std::process::ExitStatus) -> i32 {
+    use std::os::unix::process::ExitStatusExt;
+    status.code().unwrap_or_else(|| -status.signal().unwrap_or(0))
+}
+
+/// Signals the agent's process group, so that what it started ends as well.
+fn send(pid: u32, signal: Signal) {
+    let signal = match signal {
+        Signal::Interrupt => rustix::process::Signal::INT,
+        Signal::Terminate => rustix::process::Signal::TERM,
+        Signal::Kill => rustix::process::Signal::KILL,
+    };
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(pid, signal);
+    }
+}
+
+#[cfg(test)]
+#[path = "running_tests.rs"]
+mod tests;
