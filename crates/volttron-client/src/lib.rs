@@ -13,6 +13,7 @@
 //! | [`pubsub`] | publications and subscriptions |
 //! | [`config`] | configuration store |
 //! | `historian` (feature) | the base of historians |
+//! | [`program`] | an agent as a program: environment, logging, signals |
 //! | [`health`], [`heartbeat`], [`peerlist`], [`probe`], [`schedule`] | one subsystem each |
 
 pub mod access;
@@ -30,6 +31,8 @@ pub mod link;
 mod meter;
 pub mod peerlist;
 pub mod probe;
+#[cfg(feature = "zmq")]
+pub mod program;
 pub mod pubsub;
 mod requests;
 pub mod rpc;
@@ -46,6 +49,8 @@ pub use error::{AgentError, CallError, CallErrorKind, PublishError};
 pub use link::{ConnectError, Connector, RouterInfo};
 pub use meter::{Counter, Meter};
 pub use peerlist::PeerEvent;
+#[cfg(feature = "zmq")]
+pub use program::{AgentMain, Package, Program, Start, StartError, run, run_with};
 pub use pubsub::{Publication, SubscribeOptions, Subscription};
 pub use rpc::{Call, Caller, Method, Request};
 pub use schedule::JobHandle;
