@@ -2,7 +2,7 @@
 //!
 //! Owns: the message bus's socket side ([`front`], [`bridge`]), authentication ([`auth`]), the core services, the supervisor of
 //! agents, and the verbs behind `vctl`. Must never route by itself: that is `volttron-router`'s, driven by [`front`].
-//! Start reading at [`options`] (what the operator wants).
+//! Start reading at [`platform`] (one life of the process) and [`options`] (what the operator wants).
 
 pub mod auth;
 pub mod bridge;
@@ -10,5 +10,6 @@ pub mod front;
 pub mod lock;
 pub mod logging;
 pub mod options;
+pub mod platform;
 pub mod services;
 pub mod supervisor;

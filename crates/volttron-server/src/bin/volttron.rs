@@ -1,0 +1,57 @@
+//! The platform program: parse, run, tell how it ended. No logic.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use volttron_server::logging::{self, Levels};
+use volttron_server::options::{Options, OptionsError};
+use volttron_server::platform;
+
+/// How long the last log lines may take; nobody may be reading.
+const LAST_LINES: Duration = Duration::from_millis(200);
+
+fn main() -> ExitCode {
+    let options = match Options::resolve(std::env::args_os()) {
+        Ok(options) => options,
+        Err(error) => return refuse(&error),
+    };
+    let log = match logging::init(&options.log, Levels::new(options.log_level, &options.logger_levels)) {
+        Ok(log) => log,
+        Err(error) => {
+            complain(&format!("cannot write the log to {}: {error}", options.log));
+            return ExitCode::from(1);
+        }
+    };
+    let ended = platform::run(&options);
+    if let Err(error) = &ended {
+        tracing::error!("{error}");
+    }
+    log.flush(LAST_LINES);
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn refuse(error: &OptionsError) -> ExitCode {
+    match error {
+        OptionsError::Usage { text, answer: true, .. } => {
+            // Nothing sensible can be done when stdout is closed.
+            let _ = write!(std::io::stdout(), "{text}");
+        }
+        OptionsError::Usage { text, .. } => {
+            let _ = write!(std::io::stderr(), "{text}");
+        }
+        other => complain(&other.to_string()),
+    }
+    ExitCode::from(error.exit_code())
+}
+
+/// One line on stderr.
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "volttron: error: {text}");
+}

@@ -1,0 +1,163 @@
+//! The running platform: bus, services, agents; and the way out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use volttron_client::{Agent, AgentBuilder, AgentHandle};
+use volttron_router::{
+    Control, Input, Limits, Output, Router, RouterEvent, RouterFacts, ServiceId, Unsent, Why,
+};
+use volttron_utils::identity;
+use volttron_utils::vip::Frames;
+
+use super::prepare::Prepared;
+use super::signals::{Reason, Signals};
+use super::{PlatformError, VERSION, instances};
+use crate::auth::AuthState;
+use crate::bridge::LocalConnector;
+use crate::front::{Bind, Front, FrontConfig, RunningFront, ZmqFrame, zap::Authenticator};
+use crate::lock::HomeLock;
+use crate::options::Options;
+use crate::services::auth::AuthService;
+use crate::services::health::Health;
+use crate::services::keydiscovery::KeyDiscovery;
+
+/// How long services may take to say goodbye.
+const SERVICE_GOODBYE: Duration = Duration::from_secs(2);
+
+/// Runs the platform until it is asked to stop, then takes it down.
+pub(super) async fn serve(options: &Options, prepared: Prepared) -> Result<(), PlatformError> {
+    let mut signals = Signals::catch()?;
+    let Prepared { lock, auth, keys, config_store } = prepared;
+    let front = bind(options, &auth, keys.as_ref())?;
+    let connector = LocalConnector::new(front.control().clone(), options.auth);
+    let local = Local { options, auth: &auth, connector };
+
+    // All at once: each waits for its own welcome only.
+    let (store, auth_service, keydiscovery, health) = tokio::try_join!(
+        local.spawn(identity::CONFIG_STORE, config_store),
+        local.spawn_auth(),
+        local.spawn(identity::KEYDISCOVERY, KeyDiscovery),
+        local.spawn(identity::HEALTH, Health::default()),
+    )?;
+    let services: Vec<AgentHandle> =
+        [Some(store), auth_service, Some(keydiscovery), Some(health)].into_iter().flatten().collect();
+    for service in &services {
+        service.started().await;
+    }
+    instances::record(options);
+    lock.publish_pid()?;
+    tracing::info!("platform {} is up", options.instance_name);
+
+    let reason = signals.wait(front.control().state()).await;
+    tracing::info!("stopping: {reason:?}");
+    stop(options, lock, front, services, reason).await
+}
+
+/// Binds every address and starts the router thread.
+fn bind(
+    options: &Options,
+    auth: &AuthState,
+    keys: Option<&volttron_utils::keys::KeyPair>,
+) -> Result<RunningFront, PlatformError> {
+    let secret = keys.map(|k| &k.secret);
+    let binds = std::iter::once(&options.local_address)
+        .chain(&options.vip_addresses)
+        .map(|address| Bind::new(address, secret))
+        .collect::<Result<Vec<_>, _>>()?;
+    let authenticator = options.auth.then(|| Box::new(auth.clone()) as Box<dyn Authenticator>);
+    let front = Front::bind(FrontConfig::new(binds, authenticator))?;
+    let facts = RouterFacts {
+        router_id: front.identity().to_owned(),
+        // The local endpoint was bound first.
+        addresses: front.endpoints().iter().skip(1).cloned().collect(),
+        local_address: options.local_address.base(),
+        serverkey: keys.map(|k| k.public.to_string()),
+        volttron_central_address: options.volttron_central_address.clone(),
+        volttron_central_serverkey: options.volttron_central_serverkey.clone(),
+        instance_name: options.instance_name.clone(),
+        bind_web_address: options.bind_web_address.clone(),
+        platform_version: VERSION.to_owned(),
+        agent_monitor_frequency_s: u32::try_from(options.agent_monitor_period.as_secs()).unwrap_or(u32::MAX),
+    };
+    let mut router = Router::new(auth.clone(), Limits::default());
+    router.handle(Instant::now(), Input::Control(Control::Info(Box::new(facts))), &mut Nobody);
+    Ok(front.start(router)?)
+}
+
+/// Connects services to the bus of this process.
+struct Local<'a> {
+    options: &'a Options,
+    auth: &'a AuthState,
+    connector: LocalConnector,
+}
+
+impl Local<'_> {
+    async fn spawn<A: Agent>(&self, identity: &'static str, agent: A) -> Result<AgentHandle, PlatformError> {
+        AgentBuilder::new(agent)
+            .identity(identity)
+            .connector(self.connector.clone())
+            .version(VERSION)
+            .instance_name(&self.options.instance_name)
+            .data_dir(self.options.home.path())
+            .store(false)
+            .auth(self.options.auth)
+            .capabilities(Arc::new(self.auth.clone()))
+            .spawn()
+            .await
+            .map_err(|error| PlatformError::Service { identity, why: error.to_string() })
+    }
+
+    /// Without authentication there is nothing to serve.
+    async fn spawn_auth(&self) -> Result<Option<AgentHandle>, PlatformError> {
+        if !self.options.auth {
+            return Ok(None);
+        }
+        let service = AuthService::new(self.auth.clone(), &self.options.home);
+        self.spawn(AuthService::IDENTITY, service).await.map(Some)
+    }
+}
+
+/// Takes everything down. A successor on the same home and port may start at once (dropin.md, Timing): it finds the
+/// sockets free, and waits for the lock until our agents are gone.
+async fn stop(
+    options: &Options,
+    mut lock: HomeLock,
+    front: RunningFront,
+    services: Vec<AgentHandle>,
+    reason: Reason,
+) -> Result<(), PlatformError> {
+    lock.stopping();
+    lock.withdraw_pid();
+    let goodbyes = futures_util::future::join_all(services.into_iter().map(AgentHandle::stop));
+    if reason == Reason::Quit {
+        // Nobody waits for the sockets: let the services finish what they are doing.
+        let _ = tokio::time::timeout(SERVICE_GOODBYE, goodbyes).await;
+        tokio::task::block_in_place(|| front.stop());
+    } else {
+        tokio::task::block_in_place(|| front.stop());
+        let _ = tokio::time::timeout(SERVICE_GOODBYE, goodbyes).await;
+    }
+    instances::forget(options);
+    drop(lock);
+    if reason == Reason::BusEnded { Err(PlatformError::BusEnded) } else { Ok(()) }
+}
+
+/// Takes nothing: before the start nobody is connected.
+struct Nobody;
+
+impl Output<ZmqFrame> for Nobody {
+    fn wire(&mut self, frames: Frames<ZmqFrame>) -> Result<(), Unsent<ZmqFrame>> {
+        Err(Unsent { why: Why::NoRoute, frames })
+    }
+
+    fn local(&mut self, _: ServiceId, frames: Frames<ZmqFrame>) -> Result<(), Unsent<ZmqFrame>> {
+        Err(Unsent { why: Why::NoRoute, frames })
+    }
+
+    fn share(&mut self, frame: &ZmqFrame) -> ZmqFrame {
+        volttron_utils::vip::Frame::from_slice(frame.as_ref())
+    }
+
+    fn event(&mut self, _: RouterEvent<'_>) {}
+}
