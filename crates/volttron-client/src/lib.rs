@@ -14,6 +14,7 @@
 //! | [`config`] | configuration store |
 //! | `historian` (feature) | the base of historians |
 //! | [`program`] | an agent as a program: environment, logging, signals |
+//! | `driver` (feature) | what device drivers share: registry rows, points, schedule, payloads |
 //! | [`health`], [`heartbeat`], [`peerlist`], [`probe`], [`schedule`] | one subsystem each |
 
 pub mod access;
@@ -22,6 +23,8 @@ mod auth;
 pub mod config;
 mod connection;
 mod cx;
+#[cfg(feature = "driver")]
+pub mod driver;
 mod error;
 pub mod health;
 pub mod heartbeat;
