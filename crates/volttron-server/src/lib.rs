@@ -9,6 +9,7 @@ pub mod bridge;
 pub mod front;
 pub mod lock;
 pub mod logging;
+pub mod ops;
 pub mod options;
 pub mod platform;
 pub mod services;

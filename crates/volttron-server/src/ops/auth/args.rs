@@ -1,0 +1,210 @@
+//! The arguments of `vctl auth`, as clap reads them.
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// Manage authorization entries and encryption keys.
+#[derive(Clone, Debug, Subcommand)]
+#[command(rename_all = "kebab-case")]
+pub enum AuthCommand {
+    /// Add an entry; without any option, ask for each field
+    Add(Box<AddArgs>),
+    /// List the entries
+    List,
+    /// Change an entry, asking for each field
+    Update {
+        /// Index of the entry, as `list` shows it
+        index: i64,
+    },
+    /// Remove entries
+    Remove {
+        /// Indices of the entries, as `list` shows them
+        #[arg(required = true, value_name = "INDEX")]
+        indices: Vec<i64>,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Make a key pair and show it; nothing is stored
+    Keypair,
+    /// Show the public key of the platform
+    Serverkey,
+    /// Add a group
+    AddGroup(MembersArgs),
+    /// List the groups and their roles
+    ListGroups,
+    /// Add roles to a group, or take them away
+    UpdateGroup {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "would replace the help of the fields")]
+        members: MembersArgs,
+        /// Take the roles away
+        #[arg(long)]
+        remove: bool,
+    },
+    /// Remove a group
+    RemoveGroup {
+        /// Name of the group
+        name: String,
+    },
+    /// Add a role
+    AddRole(MembersArgs),
+    /// List the roles and their capabilities
+    ListRoles,
+    /// Add capabilities to a role, or take them away
+    UpdateRole {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "would replace the help of the fields")]
+        members: MembersArgs,
+        /// Take the capabilities away
+        #[arg(long)]
+        remove: bool,
+    },
+    /// Remove a role
+    RemoveRole {
+        /// Name of the role
+        name: String,
+    },
+    /// Store the server key of another platform
+    AddKnownHost {
+        /// Host and port, or an address
+        #[arg(long)]
+        host: String,
+        /// Public key of the platform there
+        #[arg(long)]
+        serverkey: String,
+    },
+    /// List the stored server keys
+    ListKnownHosts,
+    /// Forget the server key of another platform
+    RemoveKnownHost {
+        /// Host and port, or an address
+        host: String,
+    },
+    /// Decide about keys that want to connect
+    #[command(subcommand)]
+    Remote(RemoteCommand),
+    /// Adjust which capabilities the methods of agents require
+    #[command(subcommand)]
+    Rpc(RpcCommand),
+}
+
+/// Fields of a new entry. Lists are separated by commas.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct AddArgs {
+    /// ZAP domain to match; everything if not given
+    #[arg(long)]
+    pub domain: Option<String>,
+    /// Peer address to match; everything if not given
+    #[arg(long)]
+    pub address: Option<String>,
+    /// Authentication mechanism: CURVE, NULL or PLAIN
+    #[arg(long)]
+    pub mechanism: Option<String>,
+    /// Public key (CURVE) or password (PLAIN)
+    #[arg(long, allow_hyphen_values = true)]
+    pub credentials: Option<String>,
+    /// User the capabilities belong to
+    #[arg(long = "user_id", alias = "user-id")]
+    pub user_id: Option<String>,
+    /// VIP identity of the agent; the user id if not given
+    #[arg(long)]
+    pub identity: Option<String>,
+    /// Groups
+    #[arg(long)]
+    pub groups: Option<String>,
+    /// Roles
+    #[arg(long)]
+    pub roles: Option<String>,
+    /// Capabilities: names, or JSON
+    #[arg(long)]
+    pub capabilities: Option<String>,
+    /// Comment
+    #[arg(long)]
+    pub comments: Option<String>,
+    /// Add the entry without letting it count
+    #[arg(long)]
+    pub disabled: bool,
+    /// Store the key as the server key of the address, too
+    #[arg(long)]
+    pub add_known_host: bool,
+}
+
+impl AddArgs {
+    /// Whether no field is given, so that they are asked for.
+    pub fn is_empty(&self) -> bool {
+        let empty = Self { add_known_host: self.add_known_host, ..Self::default() };
+        *self == empty
+    }
+}
+
+/// A group with roles, or a role with capabilities.
+#[derive(Args, Clone, Debug)]
+pub struct MembersArgs {
+    /// Name
+    pub name: String,
+    /// What it brings
+    pub members: Vec<String>,
+}
+
+/// Verbs of `auth remote`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RemoteCommand {
+    /// List keys that wait and keys that were decided about
+    List {
+        /// Only these
+        #[arg(long)]
+        status: Option<RemoteStatus>,
+    },
+    /// Let in
+    Approve {
+        /// User id, as `list` shows it
+        user_id: String,
+    },
+    /// Refuse for good
+    Deny {
+        /// User id, as `list` shows it
+        user_id: String,
+    },
+    /// Forget
+    Delete {
+        /// User id, as `list` shows it
+        user_id: String,
+    },
+}
+
+/// What was decided about a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RemoteStatus {
+    /// Let in.
+    Approved,
+    /// Refused.
+    Denied,
+    /// Nothing yet.
+    Pending,
+}
+
+/// Verbs of `auth rpc`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RpcCommand {
+    /// Require capabilities
+    Add {
+        /// Identity and method: IDENTITY.METHOD
+        method: String,
+        /// Capabilities
+        #[arg(required = true)]
+        capabilities: Vec<String>,
+    },
+    /// Require capabilities no more
+    Remove {
+        /// Identity and method: IDENTITY.METHOD
+        method: String,
+        /// Capabilities
+        #[arg(required = true)]
+        capabilities: Vec<String>,
+    },
+    /// List the requirements in force
+    List {
+        /// Only of this agent
+        identity: Option<String>,
+    },
+}
