@@ -86,7 +86,7 @@ pub(super) struct Args {
     pub(super) open_methods: bool,
     #[arg(long, hide = true)]
     pub(super) no_open_methods: bool,
-    /// Leave agents running when the platform stops
+    /// Leave agents running when the platform stops (not built yet)
     #[arg(long, overrides_with = "no_keep_agents")]
     pub(super) keep_agents: bool,
     #[arg(long, hide = true)]

@@ -75,8 +75,6 @@ pub struct Options {
     pub bind_identity_to_key: bool,
     /// Mutating methods are open to every agent.
     pub open_methods: bool,
-    /// Agents outlive the platform.
-    pub keep_agents: bool,
     /// Longest time for stopping all agents.
     pub shutdown_timeout: Duration,
     /// Waiting times before restarts of a crashed agent.
@@ -225,7 +223,6 @@ impl Options {
             auth,
             bind_identity_to_key: args.bind_identity_to_key.as_deref() != Some("False"),
             open_methods: args.open_methods,
-            keep_agents: args.keep_agents,
             shutdown_timeout: Duration::from_secs(args.shutdown_timeout),
             restart_delays: restart_delays(&args.restart_delay)?,
             agent_monitor_period: Duration::from_secs(frequency.max(1)),
@@ -247,7 +244,6 @@ impl Options {
             format!("autostart {}", self.autostart),
             format!("bind-identity-to-key {}", self.bind_identity_to_key),
             format!("instance-name {}", self.instance_name),
-            format!("keep-agents {}", self.keep_agents),
             format!("log-level {}", self.log_level),
             format!("open-methods {}", self.open_methods),
             format!("setup-mode {}", self.setup_mode),
@@ -291,6 +287,12 @@ fn not_built(args: &Args) -> Result<Vec<String>, OptionsError> {
         return Err(OptionsError::NotBuilt(
             "agent-isolation-mode = True: running every agent as its own user is not built yet; \
              set it to False to run agents as the platform's user"
+                .to_owned(),
+        ));
+    }
+    if args.keep_agents {
+        return Err(OptionsError::NotBuilt(
+            "keep-agents: agents that outlive the platform are not built yet; leave the option out"
                 .to_owned(),
         ));
     }
@@ -441,6 +443,7 @@ mod tests {
             (&["--message-bus", "rmq"], "not built yet"),
             (&["--message-bus", "x"], "not zmq or rmq"),
             (&["--agent-isolation-mode", "True"], "not built yet"),
+            (&["--keep-agents"], "not built yet"),
             (&["--allow-auth", "False", "--vip-address", "tcp://10.1.2.3:5"], "--insecure"),
             (&["--bind-web-address", "ftp://a"], "no http"),
             (&["--log-level", "x"], "LOGGER:LEVEL"),

@@ -8,6 +8,7 @@ use volttron_router::{
     Control, Input, Limits, Output, Router, RouterEvent, RouterFacts, ServiceId, Unsent, Why,
 };
 use volttron_utils::identity;
+use volttron_utils::keys::KeyPair;
 use volttron_utils::vip::Frames;
 
 use super::prepare::Prepared;
@@ -21,15 +22,23 @@ use crate::options::Options;
 use crate::services::auth::AuthService;
 use crate::services::health::Health;
 use crate::services::keydiscovery::KeyDiscovery;
+use crate::supervisor::environment::PlatformFacts;
+use crate::supervisor::machine::Rules;
+use crate::supervisor::{Supervisor, SupervisorOptions};
 
 /// How long services may take to say goodbye.
 const SERVICE_GOODBYE: Duration = Duration::from_secs(2);
+/// How long the sockets stay after a signal (dropin.md allows 0.2 s in all).
+const SOCKETS_AFTER_SIGNAL: Duration = Duration::from_millis(120);
+/// How long killed agents may take to disappear.
+const KILLED_GOODBYE: Duration = Duration::from_secs(5);
 
 /// Runs the platform until it is asked to stop, then takes it down.
 pub(super) async fn serve(options: &Options, prepared: Prepared) -> Result<(), PlatformError> {
     let mut signals = Signals::catch()?;
     let Prepared { lock, auth, keys, config_store } = prepared;
     let front = bind(options, &auth, keys.as_ref())?;
+    let supervisor = supervisor(options, keys.as_ref())?;
     let connector = LocalConnector::new(front.control().clone(), options.auth);
     let local = Local { options, auth: &auth, connector };
 
@@ -45,21 +54,102 @@ pub(super) async fn serve(options: &Options, prepared: Prepared) -> Result<(), P
     for service in &services {
         service.started().await;
     }
-    instances::record(options);
-    lock.publish_pid()?;
-    tracing::info!("platform {} is up", options.instance_name);
-
-    let reason = signals.wait(front.control().state()).await;
+    tokio::task::block_in_place(|| instances::record(options));
+    let platform = Platform { lock, front, supervisor, services };
+    let reason = platform.live(options, &mut signals).await?;
     tracing::info!("stopping: {reason:?}");
-    stop(options, lock, front, services, reason).await
+    platform.stop(options, &mut signals, reason).await
+}
+
+/// Starts the part that starts agents.
+fn supervisor(options: &Options, keys: Option<&KeyPair>) -> Result<Arc<Supervisor>, PlatformError> {
+    let facts = PlatformFacts {
+        vip_address: options.local_address.base(),
+        server_key: keys.map(|k| k.public.to_string()),
+        message_bus: "zmq".to_owned(),
+        instance_name: options.instance_name.clone(),
+    };
+    Supervisor::new(SupervisorOptions {
+        home: options.home.clone(),
+        facts,
+        rules: Rules { delays: options.restart_delays.clone(), ..Rules::default() },
+        shutdown_timeout: options.shutdown_timeout,
+    })
+    .map_err(|source| PlatformError::System { action: "start the supervisor", source })
+}
+
+/// Everything that runs.
+struct Platform {
+    lock: HomeLock,
+    front: RunningFront,
+    supervisor: Arc<Supervisor>,
+    services: Vec<AgentHandle>,
+}
+
+impl Platform {
+    /// Starts the enabled agents, says that the platform is ready, and waits for a reason to stop. A signal during
+    /// the start counts.
+    async fn live(&self, options: &Options, signals: &mut Signals) -> Result<Reason, PlatformError> {
+        let ready = async {
+            if options.autostart {
+                self.supervisor.autostart().await;
+            } else {
+                self.supervisor.end_leftovers().await;
+            }
+            self.lock.publish_pid()?;
+            tracing::info!("platform {} is up", options.instance_name);
+            std::future::pending().await
+        };
+        tokio::select! {
+            failed = ready => failed,
+            reason = signals.wait(self.front.control().state()) => Ok(reason),
+        }
+    }
+
+    /// Takes everything down. A successor on the same home and port may start at once (dropin.md, Timing): it finds
+    /// the sockets free, and waits for the lock until our agents are gone. A second signal ends the agents at once.
+    async fn stop(
+        mut self,
+        options: &Options,
+        signals: &mut Signals,
+        reason: Reason,
+    ) -> Result<(), PlatformError> {
+        self.lock.stopping();
+        self.lock.withdraw_pid();
+        let supervisor = self.supervisor.clone();
+        let agents = async {
+            tokio::select! {
+                () = supervisor.stop_all() => {}
+                _ = signals.next() => {
+                    tracing::warn!("asked twice: agents are ended without grace");
+                    supervisor.kill_all();
+                    let _ = tokio::time::timeout(KILLED_GOODBYE, supervisor.stop_all()).await;
+                }
+            }
+        };
+        tokio::pin!(agents);
+        // As long as the sockets may stay, agents that stop can still say goodbye on the bus.
+        let patience = if reason == Reason::Quit { options.shutdown_timeout } else { SOCKETS_AFTER_SIGNAL };
+        let stopped = tokio::time::timeout(patience, &mut agents).await.is_ok();
+        let goodbyes = futures_util::future::join_all(self.services.into_iter().map(AgentHandle::stop));
+        if reason == Reason::Quit {
+            let _ = tokio::time::timeout(SERVICE_GOODBYE, goodbyes).await;
+            tokio::task::block_in_place(|| self.front.stop());
+        } else {
+            tokio::task::block_in_place(|| self.front.stop());
+            let _ = tokio::time::timeout(SERVICE_GOODBYE, goodbyes).await;
+        }
+        if !stopped {
+            agents.await;
+        }
+        instances::forget(options);
+        drop(self.lock);
+        if reason == Reason::BusEnded { Err(PlatformError::BusEnded) } else { Ok(()) }
+    }
 }
 
 /// Binds every address and starts the router thread.
-fn bind(
-    options: &Options,
-    auth: &AuthState,
-    keys: Option<&volttron_utils::keys::KeyPair>,
-) -> Result<RunningFront, PlatformError> {
+fn bind(options: &Options, auth: &AuthState, keys: Option<&KeyPair>) -> Result<RunningFront, PlatformError> {
     let secret = keys.map(|k| &k.secret);
     let binds = std::iter::once(&options.local_address)
         .chain(&options.vip_addresses)
@@ -116,31 +206,6 @@ impl Local<'_> {
         let service = AuthService::new(self.auth.clone(), &self.options.home);
         self.spawn(AuthService::IDENTITY, service).await.map(Some)
     }
-}
-
-/// Takes everything down. A successor on the same home and port may start at once (dropin.md, Timing): it finds the
-/// sockets free, and waits for the lock until our agents are gone.
-async fn stop(
-    options: &Options,
-    mut lock: HomeLock,
-    front: RunningFront,
-    services: Vec<AgentHandle>,
-    reason: Reason,
-) -> Result<(), PlatformError> {
-    lock.stopping();
-    lock.withdraw_pid();
-    let goodbyes = futures_util::future::join_all(services.into_iter().map(AgentHandle::stop));
-    if reason == Reason::Quit {
-        // Nobody waits for the sockets: let the services finish what they are doing.
-        let _ = tokio::time::timeout(SERVICE_GOODBYE, goodbyes).await;
-        tokio::task::block_in_place(|| front.stop());
-    } else {
-        tokio::task::block_in_place(|| front.stop());
-        let _ = tokio::time::timeout(SERVICE_GOODBYE, goodbyes).await;
-    }
-    instances::forget(options);
-    drop(lock);
-    if reason == Reason::BusEnded { Err(PlatformError::BusEnded) } else { Ok(()) }
 }
 
 /// Takes nothing: before the start nobody is connected.
