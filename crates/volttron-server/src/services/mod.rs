@@ -4,5 +4,6 @@
 
 pub mod auth;
 pub mod config_store;
+pub mod control;
 pub mod health;
 pub mod keydiscovery;

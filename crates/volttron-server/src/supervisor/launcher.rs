@@ -12,6 +12,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
 /// Launches that may wait for the thread.
@@ -39,6 +41,21 @@ pub struct Launched {
     pub child: Child,
     /// Readable once it ended.
     pub pidfd: OwnedFd,
+}
+
+impl Launched {
+    /// Waits until the process ended, then reaps it: its exit code, or minus the signal.
+    #[allow(unsafe_code)]
+    pub async fn ended(self) -> i32 {
+        use std::os::unix::process::ExitStatusExt;
+        let Self { mut child, pidfd } = self;
+        // SAFETY: an `OwnedFd` keeps its descriptor open until it is dropped, and gives the same one each time.
+        if let Ok(pidfd) = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) } {
+            let _ = pidfd.readable().await;
+        }
+        // Readable means ended, so this returns at once.
+        child.wait().map_or(-1, |status| status.code().unwrap_or_else(|| -status.signal().unwrap_or(0)))
+    }
 }
 
 /// The thread.

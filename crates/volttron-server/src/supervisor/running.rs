@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rustix::process::{Pid, kill_process_group};
 use thiserror::Error;
-use tokio::io::unix::AsyncFd;
 use tokio::process::{ChildStderr, ChildStdout};
 use tokio::sync::{Notify, broadcast, watch};
 use volttron_utils::home::Home;
@@ -445,8 +444,8 @@ impl Supervisor {
     }
 
     /// Begins to read the pipes of a new process and to wait for its end.
-    fn attach(self: &Arc<Self>, uuid: &str, agent: &InstalledAgent, tail: Arc<LogTail>, process: Launched) {
-        let Launched { mut child, pidfd } = process;
+    fn attach(self: &Arc<Self>, uuid: &str, agent: &InstalledAgent, tail: Arc<LogTail>, mut process: Launched) {
+        let child = &mut process.child;
         let pid = child.id();
         tracing::info!("started {} ({}) as process {pid}", agent.identity, agent.name);
         let mut readers = Vec::new();
@@ -462,11 +461,7 @@ impl Supervisor {
         self.record_processes();
         let (this, uuid) = (self.clone(), uuid.to_owned());
         tokio::spawn(async move {
-            if let Ok(pidfd) = AsyncFd::new(pidfd) {
-                let _ = pidfd.readable().await;
-            }
-            // Readable means ended, so this returns at once.
-            let code = child.wait().map_or(-1, exit_code);
+            let code = process.ended().await;
             let _ = tokio::time::timeout(PIPE_GRACE, futures_util::future::join_all(readers)).await;
             this.feed(&uuid, Input::Exited(code));
         });
@@ -513,11 +508,6 @@ impl Supervisor {
             self.feed(&uuid, Input::Tick);
         }
     }
-}
-
-fn exit_code(status: std::process::ExitStatus) -> i32 {
-    use std::os::unix::process::ExitStatusExt;
-    status.code().unwrap_or_else(|| -status.signal().unwrap_or(0))
 }
 
 /// Signals the agent's process group, so that what it started ends as well.

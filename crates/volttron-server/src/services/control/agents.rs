@@ -1,0 +1,182 @@
+//! The methods about installed agents.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use volttron_client::{Registrar, Request, RpcError};
+use volttron_utils::keys::keystore;
+use volttron_utils::time::format_timestamp;
+
+use super::{Control, change, read};
+use crate::auth::file::List;
+use crate::supervisor::installed::{self, check_priority};
+use crate::supervisor::{InstalledAgent, StartError};
+
+/// Checks the `uuid` argument as the original does.
+fn uuid(request: &Request) -> Result<String, RpcError> {
+    match request.value("uuid") {
+        Some(Value::String(uuid)) if uuid.contains(['/', '.']) => Err(RpcError::value_error("invalid agent")),
+        Some(Value::String(uuid)) => Ok(uuid.clone()),
+        _ => Err(RpcError::type_error("string argument without an encoding")),
+    }
+}
+
+impl Control {
+    fn known(&self, request: &Request) -> Result<InstalledAgent, RpcError> {
+        let uuid = uuid(request)?;
+        self.supervisor().agent(&uuid).ok_or_else(RpcError::file_not_found)
+    }
+
+    fn to_change(&self, request: &Request) -> Result<InstalledAgent, RpcError> {
+        let uuid = uuid(request)?;
+        self.supervisor().agent(&uuid).ok_or_else(|| RpcError::value_error("invalid agent"))
+    }
+
+    async fn start(&self, uuid: &str) -> Result<(), RpcError> {
+        match self.supervisor().start(uuid).await {
+            Ok(_) => Ok(()),
+            Err(error @ (StartError::AlreadyRunning | StartError::Unknown(_))) => {
+                Err(RpcError::value_error(error.to_string()))
+            }
+            Err(error @ StartError::Launch { .. }) => Err(RpcError::runtime_error(error.to_string())),
+        }
+    }
+
+    async fn stop(&self, uuid: &str) -> Result<(), RpcError> {
+        self.supervisor().stop(uuid).await.map_err(|e| RpcError::value_error(e.to_string()))
+    }
+
+    async fn remove(&self, agent: InstalledAgent, remove_auth: bool) -> Result<(), RpcError> {
+        self.stop(&agent.uuid).await?;
+        let (auth, supervisor) = (self.deps.auth.clone(), self.supervisor().clone());
+        let work = move || -> Result<(), String> {
+            if remove_auth && let Ok(keys) = keystore::load(&agent.keystore()) {
+                let key = keys.public.to_string();
+                auth.change(|file| {
+                    file.remove_by_credentials(List::Allow, &key);
+                    Ok::<(), std::convert::Infallible>(())
+                })
+                .map_err(|e| e.to_string())?;
+            }
+            installed::delete(supervisor.home(), &agent).map_err(|e| format!("{}: {e}", agent.dir.path().display()))?;
+            supervisor.forget(&agent.uuid);
+            Ok(())
+        };
+        blocking(work).await
+    }
+}
+
+/// Runs what waits for the disk where it may wait.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, RpcError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(RpcError::runtime_error),
+        Err(_) => Err(RpcError::internal("the work was interrupted")),
+    }
+}
+
+/// What reads.
+pub fn register_reads(b: &mut Registrar<Control>) {
+    b.rpc(read("list_agents").doc("Installed agents."), |s: Arc<Control>, _: Request| async move {
+        let agents = s.supervisor().agents();
+        Ok(agents.iter().map(listed).collect::<Vec<_>>())
+    });
+    let status_agents = read("status_agents").optional("get_agent_user", false);
+    b.rpc(status_agents, |s: Arc<Control>, _: Request| async move {
+        let rows = s.supervisor().statuses().into_iter();
+        Ok(rows.map(|(uuid, name, status, identity)| json!([uuid, name, status, identity])).collect::<Vec<_>>())
+    });
+    b.rpc(read("agent_status").param("uuid"), |s: Arc<Control>, r: Request| async move {
+        Ok(s.supervisor().status(&uuid(&r)?))
+    });
+    b.rpc(read("agent_name").param("uuid"), |s: Arc<Control>, r: Request| async move { Ok(s.known(&r)?.name) });
+    b.rpc(read("agent_version").param("uuid"), |s: Arc<Control>, r: Request| async move {
+        Ok(s.known(&r)?.version().to_owned())
+    });
+    b.rpc(read("agent_versions"), |s: Arc<Control>, _: Request| async move {
+        let agents = s.supervisor().agents();
+        let versions = agents.iter().map(|a| (a.uuid.clone(), json!([a.name, a.version()])));
+        Ok(versions.collect::<serde_json::Map<_, _>>())
+    });
+    b.rpc(read("agent_vip_identity").param("uuid"), |s: Arc<Control>, r: Request| async move {
+        Ok(s.supervisor().agent(&uuid(&r)?).map(|a| a.identity))
+    });
+    b.rpc(read("identity_exists").param("identity"), |s: Arc<Control>, r: Request| async move {
+        let identity = r.value("identity").and_then(Value::as_str).unwrap_or_default();
+        if identity.is_empty() {
+            return Err(RpcError::value_error("Attribute identity cannot be None or empty"));
+        }
+        Ok(s.supervisor().agents().into_iter().find(|a| a.identity == identity).map(|a| a.uuid))
+    });
+    b.rpc(read("agent_priority").param("uuid"), |s: Arc<Control>, r: Request| async move {
+        Ok(s.known(&r)?.priority.unwrap_or_default())
+    });
+    b.rpc(read("get_all_agent_publickeys"), |s: Arc<Control>, _: Request| async move {
+        let agents = s.supervisor().agents();
+        let keys = agents.iter().filter_map(|a| {
+            let public = keystore::load(&a.keystore()).ok()?.public;
+            Some((a.identity.clone(), public.to_string().into()))
+        });
+        Ok(keys.collect::<serde_json::Map<_, _>>())
+    });
+    let details = read("agent_details").param("uuid").doc("State, restarts, last exit and last log lines of an agent.");
+    b.rpc(details, |s: Arc<Control>, r: Request| async move {
+        let found = s.supervisor().details(&uuid(&r)?);
+        Ok(found.map(|d| {
+            json!({
+                "state": d.state, "restarts": d.restarts, "since": d.since.map(format_timestamp),
+                "last_exit": d.last_exit, "launch_error": d.launch_error, "last_log": d.last_log,
+            })
+        }))
+    });
+}
+
+fn listed(agent: &InstalledAgent) -> Value {
+    json!({
+        "name": agent.name, "uuid": agent.uuid, "tag": agent.tag, "priority": agent.priority,
+        "identity": agent.identity,
+    })
+}
+
+/// What changes.
+pub fn register_changes(b: &mut Registrar<Control>) {
+    b.rpc(change("start_agent").param("uuid"), |s: Arc<Control>, r: Request| async move {
+        s.start(&uuid(&r)?).await
+    });
+    b.rpc(change("stop_agent").param("uuid"), |s: Arc<Control>, r: Request| async move {
+        s.stop(&uuid(&r)?).await
+    });
+    b.rpc(change("restart_agent").param("uuid"), |s: Arc<Control>, r: Request| async move {
+        let uuid = uuid(&r)?;
+        s.stop(&uuid).await?;
+        s.start(&uuid).await
+    });
+    let remove = change("remove_agent").param("uuid").optional("remove_auth", true);
+    b.rpc(remove, |s: Arc<Control>, r: Request| async move {
+        let agent = s.to_change(&r)?;
+        s.remove(agent, r.arg("remove_auth")?).await
+    });
+    b.rpc(change("tag_agent").param("uuid").param("tag"), |s: Arc<Control>, r: Request| async move {
+        let (mut agent, tag) = (s.to_change(&r)?, r.arg::<Option<String>>("tag")?);
+        blocking(move || agent.set_tag(tag.as_deref()).map_err(|e| e.to_string())).await
+    });
+    let prioritize = change("prioritize_agent").param("uuid").optional("priority", "50");
+    b.rpc(prioritize, |s: Arc<Control>, r: Request| async move {
+        let mut agent = s.to_change(&r)?;
+        let priority = match r.value("priority") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(text.clone()),
+            Some(other) => Some(other.to_string()),
+        };
+        if let Some(text) = &priority {
+            check_priority(text).map_err(|e| RpcError::value_error(e.to_string()))?;
+        }
+        blocking(move || agent.set_priority(priority.as_deref()).map_err(|e| e.to_string())).await
+    });
+    let clear = change("clear_status").optional("clear_all", false);
+    b.rpc(clear, |s: Arc<Control>, r: Request| async move {
+        s.supervisor().clear(r.arg("clear_all")?);
+        Ok(())
+    });
+}

@@ -1,0 +1,69 @@
+//! What the control service watches: agents on the bus (for the supervisor) and ended processes (for the router).
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::sync::broadcast::error::RecvError;
+use volttron_client::{Cx, PeerEvent, Publication, Status};
+use volttron_router::Control as RouterControl;
+
+use super::Control;
+use crate::supervisor::AgentEvent;
+use crate::supervisor::machine::Input;
+
+/// Starts both watches; they end with the service.
+pub fn begin(control: &Arc<Control>, cx: &Cx) {
+    let (service, context) = (control.clone(), cx.clone());
+    let peers = cx.peer_events();
+    cx.spawn(async move { watch_peers(&service, &context, peers).await });
+    let (service, context) = (control.clone(), cx.clone());
+    cx.spawn(async move { watch_processes(&service, &context).await });
+}
+
+async fn watch_peers(control: &Control, cx: &Cx, mut events: tokio::sync::broadcast::Receiver<PeerEvent>) {
+    for peer in cx.peers() {
+        control.supervisor().observe(&peer, Input::BusSeen);
+    }
+    loop {
+        match events.recv().await {
+            Ok(PeerEvent::Added(peer)) => control.supervisor().observe(&peer, Input::BusSeen),
+            Ok(PeerEvent::Dropped(peer)) => control.supervisor().observe(&peer, Input::BusGone),
+            // Too many at once: what is there now says enough.
+            Err(RecvError::Lagged(_)) => {
+                for peer in cx.peers() {
+                    control.supervisor().observe(&peer, Input::BusSeen);
+                }
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+async fn watch_processes(control: &Control, cx: &Cx) {
+    let mut events = control.supervisor().events();
+    loop {
+        match events.recv().await {
+            // The connection is closed already, but only the router knows whether it noticed.
+            Ok(AgentEvent::Ended { identity, .. }) => {
+                let _ = control.deps.front.control(RouterControl::DropPeer(identity)).await;
+            }
+            Ok(AgentEvent::GivenUp { name, uuid, .. }) => {
+                let key = format!("Agent {name}({uuid}) stopped unexpectedly");
+                let context = format!("{key}. Attempts to restart failed");
+                if let Err(error) = cx.health().alert(&key, Status::Bad, &context).await {
+                    tracing::error!("cannot publish the alert '{key}': {error}");
+                }
+            }
+            Err(RecvError::Lagged(lost)) => tracing::warn!("missed {lost} process events"),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// An agent says how it is: its status word, or an object with one.
+pub fn heartbeat(control: &Control, publication: &Publication) {
+    let Ok(message) = publication.json::<Value>() else { return };
+    let status = message.as_str().or_else(|| message.get("status").and_then(Value::as_str));
+    let good = status == Some(Status::Good.as_str());
+    control.supervisor().observe(&publication.sender, Input::Health(good));
+}
