@@ -20,6 +20,7 @@ use crate::front::{Bind, Front, FrontConfig, RunningFront, ZmqFrame, zap::Authen
 use crate::lock::HomeLock;
 use crate::options::Options;
 use crate::services::auth::AuthService;
+use crate::services::control::{Control as ControlService, ControlDeps};
 use crate::services::health::Health;
 use crate::services::keydiscovery::KeyDiscovery;
 use crate::supervisor::environment::PlatformFacts;
@@ -43,14 +44,21 @@ pub(super) async fn serve(options: &Options, prepared: Prepared) -> Result<(), P
     let local = Local { options, auth: &auth, connector };
 
     // All at once: each waits for its own welcome only.
-    let (store, auth_service, keydiscovery, health) = tokio::try_join!(
+    let control = ControlService::new(ControlDeps {
+        supervisor: supervisor.clone(),
+        auth: auth.clone(),
+        front: front.control().clone(),
+        server_key: keys.as_ref().map(|k| k.public.to_string()),
+    });
+    let (control, store, auth_service, keydiscovery, health) = tokio::try_join!(
+        local.spawn(identity::CONTROL, control),
         local.spawn(identity::CONFIG_STORE, config_store),
         local.spawn_auth(),
         local.spawn(identity::KEYDISCOVERY, KeyDiscovery),
         local.spawn(identity::HEALTH, Health::default()),
     )?;
     let services: Vec<AgentHandle> =
-        [Some(store), auth_service, Some(keydiscovery), Some(health)].into_iter().flatten().collect();
+        [Some(control), Some(store), auth_service, Some(keydiscovery), Some(health)].into_iter().flatten().collect();
     for service in &services {
         service.started().await;
     }

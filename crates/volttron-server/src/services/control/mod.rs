@@ -10,10 +10,10 @@ mod observe;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 use volttron_client::{Access, Agent, Cx, Method, Registrar, Request, RpcError};
 use volttron_router::Control as RouterControl;
 use volttron_utils::identity;
+use volttron_utils::vip::{Message, subsystem};
 
 use crate::auth::AuthState;
 use crate::front::FrontControl;
@@ -28,8 +28,6 @@ pub struct ControlDeps {
     pub auth: AuthState,
     /// The router thread.
     pub front: FrontControl,
-    /// Cancelled to end the platform.
-    pub stop: CancellationToken,
     /// The platform's public key; none without authentication.
     pub server_key: Option<String>,
 }
@@ -109,9 +107,10 @@ fn register_platform(b: &mut Registrar<Control>) {
         s.supervisor().stop_all().await;
         Ok(())
     });
-    b.rpc(change("stop_platform").doc("Ends the platform."), |s: Arc<Control>, _: Request| async move {
-        s.deps.stop.cancel();
-        Ok(())
+    b.rpc(change("stop_platform").doc("Ends the platform."), |_: Arc<Control>, r: Request| async move {
+        // The router takes this from the control service only, over its local link (vip.md section 6.2).
+        let quit = Message::new("", subsystem::QUIT);
+        r.cx.raw_send(quit).await.map_err(|e| RpcError::runtime_error(e.to_string()))
     });
     b.rpc(read("stats.enabled"), |s: Arc<Control>, _: Request| async move {
         let statistics = s.statistics().await?;
