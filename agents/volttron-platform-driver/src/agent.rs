@@ -84,8 +84,8 @@ impl PlatformDriver {
     }
 
     pub(crate) fn outlet(&self) -> Arc<Outlet> {
-        let cap = || self.fleet().main().fixed.max_concurrent_publishes;
-        self.outlet.get_or_init(|| Arc::new(Outlet::new(cap()))).clone()
+        let fixed = || self.fleet().main().fixed;
+        self.outlet.get_or_init(|| Arc::new(Outlet::new(&fixed()))).clone()
     }
 
     async fn configured(self: Arc<Self>, cx: Cx, event: ConfigEvent) -> Result<(), AgentError> {
@@ -136,6 +136,8 @@ impl PlatformDriver {
                 }
             }
         }
+        let running = self.fleet().running_count();
+        self.outlet().expect_devices(running);
         self.report_health(&cx);
         Ok(())
     }

@@ -145,6 +145,11 @@ impl Fleet {
         self.entries.values().filter_map(instance).collect()
     }
 
+    /// How many devices run.
+    pub fn running_count(&self) -> usize {
+        self.entries.values().filter(|entry| matches!(entry.state, State::Running(_))).count()
+    }
+
     /// Paths of all devices, running or not.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.entries.values().map(|entry| entry.path.as_str())

@@ -147,6 +147,7 @@ impl Instance {
     }
 
     async fn scrape(self: Arc<Self>, cx: Cx, outlet: Arc<Outlet>, boundary: Timestamp, flags: PublishFlags) {
+        outlet.scrape_began(boundary);
         match self.device.scrape().await {
             Ok(scrape) => {
                 let after = Timestamp::now();
@@ -159,6 +160,7 @@ impl Instance {
             }
             Err(error) => self.note_failure(&cx, &error).await,
         }
+        outlet.scrape_finished(boundary, &cx);
     }
 
     fn note_success(&self, after: Timestamp, scrape: &Scrape) {

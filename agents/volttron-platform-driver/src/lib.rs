@@ -12,7 +12,7 @@
 //! | `rpc` | the methods |
 //! | `fleet` | the table of devices and their slots |
 //! | `instance` | one device's task: schedule, scrape, publish |
-//! | `outlet` | publications under way |
+//! | `outlet`, `rounds` | publications under way, measured when asked for |
 //! | [`overrides`], [`settings`], `status`, `limits` | one thing each |
 //! | [`modbus`], [`fake`], [`replay`] | protocols |
 
@@ -25,6 +25,7 @@ pub mod modbus;
 mod outlet;
 pub mod overrides;
 pub mod replay;
+mod rounds;
 mod rpc;
 pub mod settings;
 mod status;

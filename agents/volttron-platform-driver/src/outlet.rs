@@ -1,13 +1,18 @@
 //! The way from scrapes to the bus: publications wait for the bus's acknowledgement, and only so many are under way at
-//! once.
+//! once. Rounds are measured here when that is asked for.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 use volttron_client::driver::Outgoing;
 use volttron_client::{Cx, Headers, PublishError};
+
+use crate::rounds::{Completed, Rounds};
+use crate::settings::Fixed;
 
 /// How long one publication may take, waiting for its turn excluded.
 const ACKNOWLEDGE_WITHIN: Duration = Duration::from_secs(10);
@@ -20,13 +25,48 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 pub struct Outlet {
     permits: Option<Semaphore>,
     dropped: AtomicU64,
+    rounds: Option<Mutex<Rounds>>,
+    devices: AtomicUsize,
 }
 
 impl Outlet {
-    /// `cap` bounds publications under way (`max_concurrent_publishes`); `None` means no bound.
-    pub fn new(cap: Option<usize>) -> Self {
-        let permits = cap.map(|cap| Semaphore::new(cap.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { permits, dropped: AtomicU64::new(0) }
+    /// An outlet with the bound and the measurement that the first configuration asks for.
+    pub fn new(fixed: &Fixed) -> Self {
+        let cap = fixed.max_concurrent_publishes;
+        Self {
+            permits: cap.map(|cap| Semaphore::new(cap.clamp(1, Semaphore::MAX_PERMITS))),
+            dropped: AtomicU64::new(0),
+            rounds: fixed.scalability_test.map(|rounds| Mutex::new(Rounds::new(rounds))),
+            devices: AtomicUsize::new(0),
+        }
+    }
+
+    /// Says how many devices make a complete round.
+    pub fn expect_devices(&self, count: usize) {
+        self.devices.store(count, Ordering::Relaxed);
+    }
+
+    /// A scrape of a round begins.
+    pub fn scrape_began(&self, boundary: Timestamp) {
+        if let Some(rounds) = &self.rounds {
+            rounds.lock().unwrap_or_else(PoisonError::into_inner).began(boundary, Instant::now());
+        }
+    }
+
+    /// A scrape has published everything, or failed. Ends the agent after the last round to be measured.
+    pub fn scrape_finished(&self, boundary: Timestamp, cx: &Cx) {
+        let Some(rounds) = &self.rounds else { return };
+        let devices = self.devices.load(Ordering::Relaxed);
+        let mut rounds = rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        match rounds.finished(boundary, Instant::now(), devices) {
+            None => {}
+            Some(Completed::Round(took)) => tracing::info!("a round of {devices} devices took {took:?}"),
+            Some(Completed::All { last, mean, deviation }) => {
+                tracing::info!("a round of {devices} devices took {last:?}");
+                tracing::info!("all rounds are measured: mean {mean:?}, standard deviation {deviation:?}");
+                cx.stop();
+            }
+        }
     }
 
     /// Publications given up so far.
