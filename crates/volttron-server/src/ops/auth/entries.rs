@@ -34,6 +34,9 @@ pub async fn add(
     Ok(output)
 }
 
+/// Stands for a user id that was not given.
+const NO_USER_ID: &str = " ";
+
 /// An entry before anybody said anything.
 fn blank() -> Entry {
     let mut entry = Entry::curve("", "");
@@ -54,12 +57,14 @@ fn from_args(args: AddArgs) -> Result<Entry, AuthOpError> {
         "capabilities": capabilities,
         "comments": args.comments,
         // Anything, so that none is derived: `finish` decides.
-        "user_id": args.user_id.unwrap_or_else(|| " ".to_owned()),
+        "user_id": args.user_id.unwrap_or_else(|| NO_USER_ID.to_owned()),
         "identity": args.identity,
         "enabled": !args.disabled,
     });
     let mut entry = Entry::from_value(&value)?;
-    entry.user_id = entry.user_id.trim().to_owned();
+    if entry.user_id == NO_USER_ID {
+        entry.user_id.clear();
+    }
     Ok(finish(entry))
 }
 

@@ -148,7 +148,7 @@ async fn tell(
         Ok(_) => {}
         // An older agent knows only the method for one.
         Err(CallError::NoSuchMethod { .. } | CallError::Remote(_)) => {
-            tell_each(&cx, &peer, requirements).await
+            tell_each(&cx, &peer, requirements).await;
         }
         Err(e) => tracing::warn!("{peer} was not told the requirements of its methods: {e}"),
     }
