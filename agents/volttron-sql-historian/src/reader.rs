@@ -125,13 +125,13 @@ impl SqliteReader {
                 for (time, op) in [(start, ">="), (end, "<")] {
                     if let Some(time) = time {
                         args.push(time);
-                        sql.push_str(&format!(" AND ts {op} ?{}", args.len()));
+                        sql += &format!(" AND ts {op} ?{}", args.len());
                     }
                 }
             }
         }
         let direction = if q.last_to_first { "DESC" } else { "ASC" };
-        sql.push_str(&format!(" ORDER BY ts {direction} LIMIT {} OFFSET {}", clamp(limit), clamp(q.skip)));
+        sql += &format!(" ORDER BY ts {direction} LIMIT {} OFFSET {}", clamp(limit), clamp(q.skip));
         let mut statement = self.db.prepare_cached(&sql)?;
         let mut rows = statement.query(args.as_slice())?;
         let mut out = Vec::new();

@@ -178,15 +178,12 @@ fn expand(text: &str, var: impl Fn(&str) -> Option<String>) -> String {
             let end = tail.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(tail.len());
             tail.split_at(end)
         };
-        match var(name).filter(|_| !name.is_empty()) {
-            Some(value) => {
-                out.push_str(&value);
-                rest = after;
-            }
-            None => {
-                out.push('$');
-                rest = tail;
-            }
+        if let Some(value) = var(name).filter(|_| !name.is_empty()) {
+            out.push_str(&value);
+            rest = after;
+        } else {
+            out.push('$');
+            rest = tail;
         }
     }
     out.push_str(rest);

@@ -7,6 +7,7 @@ mod common;
 use common::{World, at, empty, point, query, store, until, with_meta};
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use volttron_client::historian::Reader;
 
 fn text(db: &Connection, sql: &str) -> String {
     db.query_row(sql, [], |r| r.get(0)).unwrap()
@@ -160,7 +161,7 @@ async fn old_rows_go_by_age_and_a_wrong_clock_empties_nothing() {
 async fn until_gone(engine: &volttron_client::historian::Engine, db: &Connection, sql: &str, want: i64) {
     let wait = async {
         while number(db, sql) != want {
-            let _ = engine.read(|r| r.topic_list()).await;
+            let _ = engine.read(Reader::topic_list).await;
         }
     };
     tokio::time::timeout(std::time::Duration::from_secs(30), wait).await.expect("the limit is applied");

@@ -6,7 +6,7 @@ mod common;
 
 use common::{World, at, empty, point, query, store, with_meta};
 use serde_json::{Value, json};
-use volttron_client::historian::Engine;
+use volttron_client::historian::{Engine, Reader};
 
 async fn filled(world: &World, config: &Value) -> Engine {
     let engine = world.start(config);
@@ -91,7 +91,7 @@ async fn topics_follow_the_latest_spelling_and_metadata() {
     let world = World::new();
     let engine = filled(&world, &empty()).await;
     store(&engine, vec![with_meta(point("B/ahu/TEMP", 9, "9"), &json!({"units": "C"}))]).await;
-    let list = engine.read(|r| r.topic_list()).await.unwrap();
+    let list = engine.read(Reader::topic_list).await.unwrap();
     assert_eq!(list, ["B/ahu/TEMP", "b/ahu/Fan"]);
     let found = engine.read(|r| r.topics_by_pattern("AHU/t")).await.unwrap();
     assert_eq!(found, [("B/ahu/TEMP".to_owned(), 1)]);
@@ -109,7 +109,7 @@ async fn topics_follow_the_latest_spelling_and_metadata() {
 async fn aggregates_are_listed_and_queried() {
     let world = World::new();
     let engine = filled(&world, &empty()).await;
-    assert_eq!(engine.read(|r| r.aggregate_topics()).await.unwrap(), Vec::<Value>::new());
+    assert_eq!(engine.read(Reader::aggregate_topics).await.unwrap(), Vec::<Value>::new());
     assert_eq!(
         query(&engine, json!({"topic": "b/ahu/Temp", "agg_type": "avg", "agg_period": "1h"})).await,
         Ok(json!({}))
@@ -127,7 +127,7 @@ async fn aggregates_are_listed_and_queried() {
     )
     .unwrap();
     assert_eq!(
-        engine.read(|r| r.aggregate_topics()).await.unwrap(),
+        engine.read(Reader::aggregate_topics).await.unwrap(),
         [json!(["b/ahu/Temp", "avg", "1h", ["b/ahu/Temp"]]), json!(["flow_sum", "avg", "1h", "b/.*"])]
     );
     let want = json!({"values": [["2026-03-04T11:00:00.000000+00:00", 2.5]], "metadata": {"units": "F", "type": "float"}});
