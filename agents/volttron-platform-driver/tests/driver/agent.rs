@@ -377,6 +377,26 @@ async fn an_unusable_first_configuration_ends_the_agent() {
 }
 
 #[tokio::test]
+async fn a_slow_device_is_left_out_and_delays_nobody() {
+    let Some(mut server) = ModbusServer::start() else { return };
+    server.set("i", 0, &json!([1]));
+    let slow = json!({
+        "driver_type": "modbus",
+        "driver_config": {"device_address": "127.0.0.1", "port": server.port, "slave_id": 1, "timeout": 60},
+        "registry_config": [{"Volttron Point Name": "p", "Modbus Register": ">H", "Point Address": "0"}],
+        "interval": 1,
+    });
+    server.hold();
+    let bench = Bench::with(&[("devices/slow", slow), ("devices/quick", fake(&json!({})))]).await;
+    let mut watch = bench.platform.watch("devices/").await;
+    until(async || bench.ok("get_device_status", json!(["slow"])).await["overruns"] != json!(0)).await;
+    next_on(&mut watch, "devices/quick/all").await;
+    server.release();
+    let late: Value = next_on(&mut watch, "devices/slow/all").await.json().expect("json");
+    assert_eq!(late[0], json!({"p": 1}));
+}
+
+#[tokio::test]
 async fn modbus_values_reach_the_bus_and_writes_reach_the_device() {
     let Some(mut server) = ModbusServer::start() else { return };
     server.set("h", 0, &json!([0x999A, 0x425D, 553]));

@@ -71,9 +71,13 @@ impl Publisher {
     }
 
     /// The messages of one scrape in the order of drivers.md 5.3: per point depth then breadth, all depth, all
-    /// breadth. Values are partial when points failed; the metadata always covers every configured point.
+    /// breadth. Values are partial when points failed; the metadata always covers every configured point. Without any
+    /// value there is nothing to publish.
     pub fn messages(&self, points: &[Point], scrape: &Scrape, flags: PublishFlags) -> Vec<Outgoing> {
         let mut out = Vec::new();
+        if scrape.values.is_empty() {
+            return out;
+        }
         let values: Vec<(usize, String)> =
             scrape.values.iter().map(|(id, v)| (*id, python_json(v))).collect();
         if flags.depth_first || flags.breadth_first {
@@ -190,6 +194,13 @@ mod tests {
         assert_eq!(got.len(), 1);
         assert_eq!(&*got[0].topic, "devices/x/all");
         assert!(got[0].message.starts_with(r#"[{"FanOn": true}, {"SupplyTemp": {"#), "{}", got[0].message);
+    }
+
+    #[test]
+    fn without_values_nothing_is_published() {
+        let points = points();
+        let publisher = Publisher::new("x", &points, "");
+        assert_eq!(publisher.messages(&points, &Scrape::default(), all_flags()), []);
     }
 
     #[test]
