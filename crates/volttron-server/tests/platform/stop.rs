@@ -1,0 +1,56 @@
+//! Going away, in every way.
+
+use std::fs;
+use std::net::TcpStream;
+
+use rustix::process::Signal;
+
+use super::process::{Volttron, until};
+
+#[test]
+fn signals_end_it_cleanly() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut platform = Volttron::start();
+        platform.signal(signal);
+        assert_eq!(platform.wait(), 0, "{signal:?}: {}", platform.stderr());
+        assert!(!platform.file("VOLTTRON_PID").exists());
+        assert!(TcpStream::connect(("127.0.0.1", platform.port)).is_err());
+        let instances =
+            fs::read_to_string(platform.home().parent().unwrap().join(".volttron_instances")).unwrap();
+        assert_eq!(instances, "{}");
+    }
+}
+
+#[test]
+fn a_successor_may_start_before_the_end() {
+    let mut platform = Volttron::start();
+    for _ in 0..3 {
+        platform.signal(Signal::TERM);
+        // Not waited for: the next one starts on the same home and port at once.
+        let mut old = platform.take();
+        let pid = platform.spawn(&[]);
+        platform.wait_ready(pid);
+        assert!(until("the predecessor's end", || old.try_wait().unwrap()).success());
+        let written = fs::read_to_string(platform.file("VOLTTRON_PID")).unwrap();
+        assert_eq!(written, pid.to_string(), "the predecessor did not take the successor's file with it");
+    }
+}
+
+#[test]
+fn a_killed_platform_leaves_a_home_that_starts_again() {
+    let mut platform = Volttron::start();
+    platform.kill();
+    assert!(platform.file("VOLTTRON_PID").exists());
+    platform.launch(&[]);
+    platform.signal(Signal::TERM);
+    assert_eq!(platform.wait(), 0);
+}
+
+#[test]
+fn a_pid_file_of_somebody_else_stays() {
+    let mut platform = Volttron::start();
+    fs::write(platform.file("VOLTTRON_PID"), "1").unwrap();
+    platform.signal(Signal::TERM);
+    assert_eq!(platform.wait(), 0);
+    assert_eq!(fs::read_to_string(platform.file("VOLTTRON_PID")).unwrap(), "1");
+}
