@@ -23,10 +23,7 @@ impl<F: Frame, P: Policy> Router<F, P> {
         let local = from.place != Place::Wire;
         // A service speaks under the name in frame 0, which may be one of its aliases.
         frames[USER] = out.share(if local { &frames[SENDER] } else { &from.acts_as });
-        if name.alias != 0 {
-            let (subsystem, id) = (frames[SUBSYSTEM].as_ref(), frames[ID].as_ref());
-            self.addressed.remember(sender, name.peer, subsystem, id, name.alias);
-        }
+        // Before remembering: a service may call itself by its alias.
         if local && !self.addressed.is_empty() {
             let (subsystem, id) = (frames[SUBSYSTEM].as_ref(), frames[ID].as_ref());
             let alias = self.addressed.recall(name.peer, sender, subsystem, id);
@@ -34,6 +31,10 @@ impl<F: Frame, P: Policy> Router<F, P> {
                 frames[SENDER] = out.share(alias);
                 frames[USER] = out.share(alias);
             }
+        }
+        if name.alias != 0 {
+            let (subsystem, id) = (frames[SUBSYSTEM].as_ref(), frames[ID].as_ref());
+            self.addressed.remember(sender, name.peer, subsystem, id, name.alias);
         }
         frames.swap(SENDER, RECIPIENT);
         match self.deliver(name.peer, frames, out) {
@@ -97,9 +98,11 @@ impl<F: Frame, P: Policy> Router<F, P> {
                 peer.dropped += 1;
                 peer.dropped_in_a_row = peer.dropped_in_a_row.saturating_add(1);
                 let lost = peer.dropped_in_a_row;
+                // A service has no connection to make anew; it stays and loses messages.
+                let wire = peer.place == Place::Wire;
                 out.event(RouterEvent::QueueFull { peer: &peer.name, dropped_total: peer.dropped });
                 match self.limits.when_full {
-                    WhenFull::Disconnect { after } if lost >= after => {
+                    WhenFull::Disconnect { after } if wire && lost >= after => {
                         self.drop_peer(to, DropReason::TooSlow);
                     }
                     _ => {}

@@ -30,6 +30,8 @@ mod pubsub;
 mod query;
 mod quit;
 mod router;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod stats;
 mod subscriptions;
 mod tree;

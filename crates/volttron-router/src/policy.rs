@@ -78,6 +78,7 @@ pub enum WhenFull {
     /// Nothing else: the newest messages are lost until it reads again.
     DropNewest,
     /// After this many lost in a row its entry and subscriptions are dropped; its next message adds it again.
+    /// Services inside the process are never dropped for it.
     Disconnect {
         /// Lost messages without one delivered in between.
         after: u32,

@@ -86,14 +86,18 @@ impl<F: Frame, P: Policy> Router<F, P> {
         out: &mut impl Output<F>,
     ) {
         // What the publisher put into USER leaks through in Python; here it can only be nothing or the truth.
-        let anonymous = request[USER].as_ref().is_empty();
+        // Kept here because the publisher may be found gone half-way, by a report that one subscriber is slow.
+        let user = match self.peers.get(publisher) {
+            Some(from) if !request[USER].as_ref().is_empty() => out.share(&from.acts_as),
+            _ => F::from_static(b""),
+        };
         for &id in subscribers {
-            let (Some(to), Some(from)) = (self.peers.get(id), self.peers.get(publisher)) else { continue };
+            let Some(to) = self.peers.get(id) else { continue };
             let mut frames = Frames::new();
             frames.push(out.share(&to.identity));
             frames.push(F::from_static(b""));
             frames.push(F::from_static(PROTO));
-            frames.push(if anonymous { F::from_static(b"") } else { out.share(&from.acts_as) });
+            frames.push(out.share(&user));
             frames.push(out.share(&request[ID]));
             frames.push(F::from_static(PUBSUB));
             frames.push(F::from_static(b"publish"));

@@ -243,6 +243,18 @@ fn an_answer_carries_the_name_that_was_addressed() {
 }
 
 #[test]
+fn a_service_may_call_itself_by_its_alias() {
+    let mut net = Net::new();
+    let control = net.attach("control", &["platform.control"]);
+    net.send_local(control, &["platform.control", "VIP1", "", "r1", "RPC", "call"]);
+    net.send_local(control, &["control", "VIP1", "", "r1", "RPC", "answer"]);
+    assert_eq!(
+        net.lines("control"),
+        ["control|VIP1|control|r1|RPC|call", "platform.control|VIP1|platform.control|r1|RPC|answer"]
+    );
+}
+
+#[test]
 fn both_names_of_a_service_are_announced_and_listed() {
     let mut net = Net::new();
     net.join("alice");

@@ -379,6 +379,18 @@ fn a_slow_subscriber_costs_its_publisher_a_report_and_nobody_else_anything() {
 }
 
 #[test]
+fn a_publisher_that_vanishes_half_way_still_reaches_everyone() {
+    let mut net = net(&["alice", "bob", "carol"]);
+    subscribe_to(&mut net, "bob", "x");
+    subscribe_to(&mut net, "carol", "x");
+    net.wires.full.insert("bob".to_owned());
+    net.wires.gone.insert("alice".to_owned());
+    publish(&mut net, "alice", "x", BODY);
+    let heard = net.lines("carol");
+    assert!(heard[0].contains("|publish|x|") && heard[1].ends_with("drop|alice"), "{heard:?}");
+}
+
+#[test]
 fn a_dead_subscriber_is_found_out_by_a_delivery() {
     let mut net = net(&["alice", "bob"]);
     subscribe_to(&mut net, "bob", "x");
