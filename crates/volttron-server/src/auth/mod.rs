@@ -13,6 +13,8 @@ pub mod backoff;
 mod decide;
 pub mod entry;
 pub mod file;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod pattern;
 pub mod pending;
 pub mod protected;
