@@ -5,6 +5,7 @@
 
 pub mod lines;
 pub mod platform;
+pub mod probe;
 pub mod programs;
 pub mod python;
 pub mod wait;

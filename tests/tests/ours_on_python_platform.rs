@@ -1,0 +1,61 @@
+//! Agents of ours on the Python platform volttron 10.0.5rc4, over tcp with CURVE.
+
+use serde_json::{Value, json};
+use volttron_client::{CallError, CallErrorKind};
+use volttron_tests::probe::{self, Seen};
+use volttron_tests::python::{PythonAgent, PythonPlatform, interpreter};
+use volttron_utils::keys::KeyPair;
+
+/// One platform for all of it: it takes seconds to start, and ends when one of its services writes to an agent that
+/// has gone, which several tests at once would provoke.
+#[test]
+fn an_agent_of_ours_lives_on_the_python_platform() {
+    let Some(python) = interpreter() else { return };
+    let (rs_keys, py_keys) = (KeyPair::generate(), KeyPair::generate());
+    let own = |identity: &str| json!({"edit_config_store": {"identity": identity}});
+    let platform =
+        PythonPlatform::start(&python, &[("rs", &rs_keys, own("rs")), ("py", &py_keys, own("py"))]);
+    let (address, server_key) = (platform.address(), platform.server_key());
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let mut py = PythonAgent::start(&python, "py", &address, &server_key, &py_keys);
+    let (ours, mut seen) = runtime.block_on(probe::connect("rs", &address, &server_key, rs_keys));
+
+    let mut subscription = runtime.block_on(async {
+        let cx = ours.cx();
+        assert!(matches!(seen.recv().await, Some(Seen::Start)));
+        // Calls, both directions, exceptions included.
+        assert_eq!(cx.call("py", "add").arg(1).named("b", 2).send::<i64>().await.unwrap(), 3);
+        let error = cx.call("py", "fail").arg("boo").send::<Value>().await.unwrap_err();
+        assert!(matches!(&error, CallError::Remote(e) if e.exc_type() == Some("builtins.ValueError")), "{error:?}");
+        let error = cx.call("py", "guarded").send::<Value>().await.unwrap_err();
+        assert_eq!(error.kind(), CallErrorKind::Denied);
+        let peers = cx.peerlist().await.unwrap();
+        assert!(peers.iter().any(|p| p == "platform.control") && peers.iter().any(|p| p == "rs"), "{peers:?}");
+        cx.subscribe("from/python").await.unwrap()
+    });
+    let value = json!({"a": [1, 2.5, null, "\u{e9}"]});
+    assert_eq!(py.call("rs", "echo", json!([value])), Ok(value.clone()));
+    let error = py.call("rs", "fail", json!(["boo"])).unwrap_err();
+    assert_eq!(error["info"]["exc_type"], "builtins.ValueError");
+
+    // Publications, both directions.
+    assert_eq!(py.ask("publish", json!({"topic": "from/python/a", "message": value})), Ok(json!(1)));
+    let publication = runtime.block_on(subscription.next()).unwrap();
+    assert_eq!((publication.sender.as_str(), publication.json::<Value>().unwrap()), ("py", value.clone()));
+    py.ask("subscribe", json!({"prefix": "from/rust"})).unwrap();
+    assert_eq!(runtime.block_on(ours.cx().publish("from/rust/a", &value)).unwrap(), 1);
+    assert_eq!(py.event("publication", |_| true)["message"], value);
+
+    // Configuration: what we set comes back as a push.
+    runtime.block_on(async {
+        ours.cx().config().set("config", &json!({"x": 1})).await.unwrap();
+        assert_eq!(ours.cx().config().get::<Value>("config").await.unwrap(), json!({"x": 1}));
+    });
+
+    // Its health service heard our heartbeat.
+    let health = py.call("platform.health", "get_platform_health", json!([])).unwrap();
+    assert_eq!(health["rs"]["message"], "GOOD", "{health}");
+    drop(py);
+    runtime.block_on(ours.stop());
+}
