@@ -126,7 +126,9 @@ impl Policy for AuthState {
         };
         let Some(refused) = refused else { return Ok(()) };
         AuthState::count(&self.meter().identities_refused);
-        tracing::warn!("connection with key {} refused: {refused}", user.unwrap_or("(none)"));
+        if self.door().reports(identity, user.unwrap_or_default()) {
+            tracing::warn!("connection with key {} refused: {refused}", user.unwrap_or("(none)"));
+        }
         Err(match refused {
             IdentityRefused::Service(_) => Refusal::ServiceIdentity,
             IdentityRefused::ControlConnection(_) | IdentityRefused::OtherKey { .. } => {

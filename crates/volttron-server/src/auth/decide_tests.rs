@@ -143,3 +143,15 @@ fn protected_topics_need_all_capabilities_and_a_known_user() {
     assert!(publish("platform.health", "prot").is_ok(), "a service of the platform");
     assert!(publish("control.connection", "prot").is_err(), "not a service");
 }
+
+#[test]
+fn a_refused_identity_is_logged_once() {
+    let f = fixture(AuthOptions::default());
+    let mut door = f.state.door();
+    assert!(door.reports("control", "k") && !door.reports("control", "k") && door.reports("control", "l"));
+    let logged = (0..10_000).filter(|i| door.reports(&i.to_string(), "k")).count();
+    assert!(logged < 256, "{logged}");
+    drop(door);
+    add(&f.state, List::Allow, "a", KeyPair::generate().public);
+    assert!(f.state.door().reports("control", "k"), "new rules, new reports");
+}

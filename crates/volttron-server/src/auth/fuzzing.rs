@@ -16,14 +16,18 @@ pub fn auth_file(bytes: &[u8]) {
     let written = first.file.to_text();
     match AuthFile::parse(&written) {
         Ok(second) => {
-            assert!(second.file == first.file, "{text:?} reads as another document after it was written: {written}");
+            assert!(
+                second.file == first.file,
+                "{text:?} reads as another document after it was written: {written}"
+            );
             assert!(!second.upgraded(), "{text:?} is written in an old version");
         }
         Err(e) => panic!("{text:?} is written as something unreadable: {e}: {written}"),
     }
     let table = AuthTable::new(&first.file);
     let key = "A".repeat(43);
-    let presented = Presented { domain: "vip", address: "127.0.0.1", mechanism: Mechanism::Curve, credentials: &key };
+    let presented =
+        Presented { domain: "vip", address: "127.0.0.1", mechanism: Mechanism::Curve, credentials: &key };
     let _ = table.authenticate(presented);
     assert!(table.admit("control", &key, true).is_err(), "{text:?} gives a service identity to a socket");
 }

@@ -3,6 +3,7 @@
 //! Readers never wait. Writers (the auth service, the file watcher) take turns and may block on the file, so they
 //! belong on a blocking thread.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +23,9 @@ use super::table::{AuthTable, Presented, Verdict};
 
 /// Connections accepted in setup mode whose entries wait to be written. Beyond it new ones are refused for the moment.
 const MAX_ACCEPTED: usize = 256;
+
+/// Refused identities that are logged before the rules change; later ones are only counted.
+const MAX_REPORTED: usize = 256;
 
 /// The platform options that concern authentication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +118,16 @@ struct Texts {
 pub(super) struct Door {
     pub(super) pending: Pending,
     pub(super) backoff: Backoff,
+    /// Refused identities that were logged, each with its key. The router asks again for every message of a refused
+    /// connection, and a log that grows with them would be a weapon.
+    reported: HashSet<(String, String)>,
+}
+
+impl Door {
+    /// Whether this refusal is worth a line in the log: once under the same rules, and not for ever more of them.
+    pub(super) fn reports(&mut self, identity: &str, key: &str) -> bool {
+        self.reported.len() < MAX_REPORTED && self.reported.insert((identity.to_owned(), key.to_owned()))
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -326,6 +340,7 @@ impl AuthState {
         });
         door.pending.keep_denied(|user_id| snapshot.file.entries(List::Deny).any(|e| e.user_id == user_id));
         door.backoff = Backoff::default();
+        door.reported.clear();
     }
 
     pub(super) fn count(counter: &AtomicU64) {

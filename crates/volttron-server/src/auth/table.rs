@@ -113,14 +113,14 @@ impl Rule {
             && self.address.matches(p.address)
     }
 
-    /// Whether a connection that authenticated with `key` (empty: without authentication) is one of this entry.
+    /// Whether a connection that authenticated with `key` (empty: without authentication) is one of this entry. Also
+    /// of a disabled one: its key lets nobody in any more, but a session that is up stays up.
     fn has_key(&self, key: &str) -> bool {
-        self.enabled
-            && match self.mechanism {
-                Mechanism::Curve => !key.is_empty() && self.credentials.matches(key),
-                Mechanism::Null => key.is_empty(),
-                Mechanism::Plain => false,
-            }
+        match self.mechanism {
+            Mechanism::Curve => !key.is_empty() && self.credentials.matches(key),
+            Mechanism::Null => key.is_empty(),
+            Mechanism::Plain => false,
+        }
     }
 }
 

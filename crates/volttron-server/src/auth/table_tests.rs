@@ -139,7 +139,7 @@ fn identities_are_bound_to_keys() {
         ("agent3", &key(1), false),
         ("many", &b, true),
         ("many", &key(1), false),
-        ("disabled", &key(6), false),
+        ("disabled", &key(6), true),
         ("disabled", &key(1), false),
         ("adhoc", &key(1), true),
         ("instance.v2.abc", &key(1), true),
