@@ -10,6 +10,7 @@ mod entries;
 mod groups;
 mod hosts;
 mod keys;
+mod publickey;
 mod remote;
 mod rules;
 mod text;
@@ -24,6 +25,7 @@ use volttron_utils::keys::known_hosts::KnownHostsError;
 
 pub use args::{AddArgs, AuthCommand, MembersArgs, RemoteCommand, RemoteStatus, RpcCommand};
 pub use ask::Prompt;
+pub use publickey::publickey;
 pub use rules::Rules;
 
 use crate::auth::entry::EntryError;
