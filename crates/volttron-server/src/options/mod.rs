@@ -19,6 +19,9 @@ use volttron_utils::logging::Level;
 
 use args::Args;
 
+/// The logger that tells of connections and disconnections, for `--monitor`.
+const CONNECTIONS: &str = "volttron_server.front.outlet";
+
 /// Where the log goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogTarget {
@@ -212,7 +215,13 @@ impl Options {
         Ok(Self {
             log: log_target(args.log.as_deref()),
             log_level: if args.monitor { log_level.min(Level::Info.number()) } else { log_level },
-            logger_levels: logger_levels(&args.log_level)?,
+            logger_levels: {
+                let mut levels = logger_levels(&args.log_level)?;
+                if args.monitor {
+                    levels.push((CONNECTIONS.to_owned(), Level::Debug.number()));
+                }
+                levels
+            },
             monitor: args.monitor,
             show_config: args.show_config,
             autostart: !args.no_autostart,

@@ -65,6 +65,9 @@ pub enum PlatformError {
         /// What it said.
         source: std::io::Error,
     },
+    /// A service ended by itself.
+    #[error("a service of the platform ended unexpectedly; see the log")]
+    ServiceEnded,
     /// The bus ended by itself.
     #[error("the message bus ended unexpectedly; see the log")]
     BusEnded,
@@ -82,6 +85,11 @@ impl PlatformError {
 
 /// Runs the platform until it is asked to stop.
 pub fn run(options: &Options) -> Result<(), PlatformError> {
+    if options.home.service_config().exists() {
+        tracing::warn!(
+            "service_config.yml is not read yet; settings of services go into the configuration file"
+        );
+    }
     for warning in &options.warnings {
         tracing::warn!("{warning}");
     }

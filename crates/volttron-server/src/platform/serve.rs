@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use volttron_client::{Agent, AgentBuilder, AgentHandle};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use volttron_client::{Agent, AgentBuilder, AgentHandle, Cx, ExitReason};
 use volttron_router::{
     Control, Input, Limits, Output, Router, RouterEvent, RouterFacts, ServiceId, Unsent, Why,
 };
@@ -57,13 +60,14 @@ pub(super) async fn serve(options: &Options, prepared: Prepared) -> Result<(), P
         local.spawn(identity::KEYDISCOVERY, KeyDiscovery),
         local.spawn(identity::HEALTH, Health::default()),
     )?;
-    let services: Vec<AgentHandle> =
-        [Some(control), Some(store), auth_service, Some(keydiscovery), Some(health)].into_iter().flatten().collect();
-    for service in &services {
-        service.started().await;
+    let handles = [Some(control), Some(store), auth_service, Some(keydiscovery), Some(health)];
+    let mut services = Services::default();
+    for handle in handles.into_iter().flatten() {
+        handle.started().await;
+        services.add(handle);
     }
     tokio::task::block_in_place(|| instances::record(options));
-    let platform = Platform { lock, front, supervisor, services };
+    let mut platform = Platform { lock, front, supervisor, services };
     let reason = platform.live(options, &mut signals).await?;
     tracing::info!("stopping: {reason:?}");
     platform.stop(options, &mut signals, reason).await
@@ -86,31 +90,71 @@ fn supervisor(options: &Options, keys: Option<&KeyPair>) -> Result<Arc<Superviso
     .map_err(|source| PlatformError::System { action: "start the supervisor", source })
 }
 
+/// The services, and the news that one of them ended.
+#[derive(Default)]
+struct Services {
+    handles: Vec<Cx>,
+    ends: FuturesUnordered<BoxFuture<'static, (String, ExitReason)>>,
+}
+
+impl Services {
+    fn add(&mut self, handle: AgentHandle) {
+        let cx = handle.cx().clone();
+        let identity = cx.identity().to_owned();
+        self.handles.push(cx);
+        self.ends.push(Box::pin(async move { (identity, handle.joined().await) }));
+    }
+
+    /// Resolves when a service ends by itself, which none does unless something is broken.
+    async fn any_end(&mut self) -> Reason {
+        match self.ends.next().await {
+            Some((identity, why)) => {
+                tracing::error!("service {identity} ended: {why:?}");
+                Reason::ServiceEnded
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends them all and waits, but not for ever.
+    async fn stop(mut self) {
+        for cx in &self.handles {
+            cx.stop();
+        }
+        let all = async { while self.ends.next().await.is_some() {} };
+        if tokio::time::timeout(SERVICE_GOODBYE, all).await.is_err() {
+            tracing::warn!("not every service ended within {SERVICE_GOODBYE:?}");
+        }
+    }
+}
+
 /// Everything that runs.
 struct Platform {
     lock: HomeLock,
     front: RunningFront,
     supervisor: Arc<Supervisor>,
-    services: Vec<AgentHandle>,
+    services: Services,
 }
 
 impl Platform {
     /// Starts the enabled agents, says that the platform is ready, and waits for a reason to stop. A signal during
     /// the start counts.
-    async fn live(&self, options: &Options, signals: &mut Signals) -> Result<Reason, PlatformError> {
+    async fn live(&mut self, options: &Options, signals: &mut Signals) -> Result<Reason, PlatformError> {
+        let Self { lock, front, supervisor, services } = self;
         let ready = async {
             if options.autostart {
-                self.supervisor.autostart().await;
+                supervisor.autostart().await;
             } else {
-                self.supervisor.end_leftovers().await;
+                supervisor.end_leftovers().await;
             }
-            self.lock.publish_pid()?;
+            lock.publish_pid()?;
             tracing::info!("platform {} is up", options.instance_name);
             std::future::pending().await
         };
         tokio::select! {
             failed = ready => failed,
-            reason = signals.wait(self.front.control().state()) => Ok(reason),
+            reason = signals.wait(front.control().state()) => Ok(reason),
+            reason = services.any_end() => Ok(reason),
         }
     }
 
@@ -139,20 +183,23 @@ impl Platform {
         // As long as the sockets may stay, agents that stop can still say goodbye on the bus.
         let patience = if reason == Reason::Quit { options.shutdown_timeout } else { SOCKETS_AFTER_SIGNAL };
         let stopped = tokio::time::timeout(patience, &mut agents).await.is_ok();
-        let goodbyes = futures_util::future::join_all(self.services.into_iter().map(AgentHandle::stop));
         if reason == Reason::Quit {
-            let _ = tokio::time::timeout(SERVICE_GOODBYE, goodbyes).await;
+            self.services.stop().await;
             tokio::task::block_in_place(|| self.front.stop());
         } else {
             tokio::task::block_in_place(|| self.front.stop());
-            let _ = tokio::time::timeout(SERVICE_GOODBYE, goodbyes).await;
+            self.services.stop().await;
         }
         if !stopped {
             agents.await;
         }
         instances::forget(options);
         drop(self.lock);
-        if reason == Reason::BusEnded { Err(PlatformError::BusEnded) } else { Ok(()) }
+        match reason {
+            Reason::Signal(_) | Reason::Quit => Ok(()),
+            Reason::BusEnded => Err(PlatformError::BusEnded),
+            Reason::ServiceEnded => Err(PlatformError::ServiceEnded),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
+mod golden;
 mod process;
 mod refusals;
 mod start;

@@ -177,8 +177,8 @@ impl Volttron {
     /// The command line tool's connection.
     pub async fn admin(&self) -> Connection {
         let keys = keystore::load(&self.file("keystores/control.connection/keystore.json")).unwrap();
-        // A name of its own each time, as the tool does: an earlier connection may still be trying to come back.
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        // A name of its own each time, as the tool does: an earlier connection may still be trying to come back.
         let identity = format!("control.connection.{}", COUNT.fetch_add(1, Ordering::Relaxed));
         self.connect(&identity, Some(keys)).await
     }

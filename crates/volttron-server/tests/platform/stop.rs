@@ -54,3 +54,31 @@ fn a_pid_file_of_somebody_else_stays() {
     assert_eq!(platform.wait(), 0);
     assert_eq!(fs::read_to_string(platform.file("VOLTTRON_PID")).unwrap(), "1");
 }
+
+#[tokio::test]
+async fn the_control_service_ends_it() {
+    let mut platform = Volttron::start();
+    let admin = platform.admin().await;
+    admin.call("control", "shutdown").send_value().await.unwrap();
+    assert!(
+        admin.peerlist().await.unwrap().contains("control"),
+        "stopping the agents leaves the platform up"
+    );
+    // The bus stays until the services are done, so there is an answer.
+    admin.call("control", "stop_platform").send_value().await.unwrap();
+    assert_eq!(platform.wait(), 0, "{}", platform.stderr());
+    assert!(!platform.file("VOLTTRON_PID").exists());
+}
+
+#[tokio::test]
+async fn ordinary_agents_cannot_end_it() {
+    let mut platform = Volttron::prepare();
+    let keys = platform.admit("alice", &serde_json::json!({}));
+    platform.launch(&[]);
+    let alice = platform.connect("alice", Some(keys)).await;
+    let refused = alice.call("control", "stop_platform").send_value().await.unwrap_err();
+    assert!(matches!(refused, volttron_client::CallError::Denied(_)), "{refused:?}");
+    let quit = volttron_client::link::Message::new("", "quit");
+    alice.raw_send(quit).await.unwrap();
+    assert!(alice.peerlist().await.unwrap().contains("control"));
+}
