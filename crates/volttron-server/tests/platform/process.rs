@@ -17,6 +17,9 @@ use volttron_utils::keys::{KeyPair, PublicKey, keystore};
 /// Long enough that only a hang reaches it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Counts the connections of the tool, for their names.
+static ADMINS: AtomicU32 = AtomicU32::new(0);
+
 /// Repeats a look until it finds something.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
@@ -177,15 +180,33 @@ impl Volttron {
     /// The command line tool's connection.
     pub async fn admin(&self) -> Connection {
         let keys = keystore::load(&self.file("keystores/control.connection/keystore.json")).unwrap();
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         // A name of its own each time, as the tool does: an earlier connection may still be trying to come back.
-        let identity = format!("control.connection.{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let identity = format!("control.connection.{}", ADMINS.fetch_add(1, Ordering::Relaxed));
         self.connect(&identity, Some(keys)).await
     }
 
     pub async fn connect(&self, identity: &str, keys: Option<KeyPair>) -> Connection {
         let options = ConnectOptions::new(self.connector(keys)).identity(identity).timeout(PATIENCE);
         Connection::open(options).await.unwrap()
+    }
+
+    /// Installs a shell script as an enabled agent.
+    pub fn install_script(&self, identity: &str, script: &str) {
+        let dir = self.file(&format!("agents/{identity}"));
+        fs::create_dir_all(dir.join("data")).unwrap();
+        let manifest = serde_json::json!({
+            "format": 1, "package": "script", "version": "1", "exec": "/bin/sh", "args": ["-c", script], "runtime": "native"
+        });
+        for (name, text) in [
+            ("UUID", format!("00000000-0000-4000-8000-{:012}", identity.len())),
+            ("NAME", "script-1".to_owned()),
+            ("AUTOSTART", "50".to_owned()),
+            ("config", "{}".to_owned()),
+            ("agent.json", manifest.to_string()),
+        ] {
+            fs::write(dir.join(name), text).unwrap();
+        }
+        keystore::load_or_create(&dir.join("keystore.json")).unwrap();
     }
 
     /// Writes an auth entry for an agent of its own, before the start.

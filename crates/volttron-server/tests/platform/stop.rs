@@ -55,6 +55,45 @@ fn a_pid_file_of_somebody_else_stays() {
     assert_eq!(fs::read_to_string(platform.file("VOLTTRON_PID")).unwrap(), "1");
 }
 
+#[test]
+fn agents_are_started_before_the_pid_file_and_stopped_with_the_platform() {
+    let mut platform = Volttron::prepare();
+    let trace = platform.file("trace");
+    let script = format!(
+        "echo $$ > {0}; trap 'echo bye >> {0}; exit 0' INT; while :; do sleep 0.02; done",
+        trace.display()
+    );
+    platform.install_script("polite", &script);
+    platform.launch(&[]);
+    let pid = until("the agent", || fs::read_to_string(&trace).ok().filter(|t| t.ends_with('\n')));
+    assert!(alive(&pid));
+    platform.signal(Signal::TERM);
+    assert_eq!(platform.wait(), 0);
+    assert_eq!(fs::read_to_string(&trace).unwrap(), format!("{pid}bye\n"));
+    assert!(!alive(&pid));
+}
+
+#[test]
+fn a_stubborn_agent_holds_up_neither_sockets_nor_a_second_signal() {
+    let mut platform = Volttron::prepare();
+    let trace = platform.file("trace");
+    let script = format!("trap '' INT TERM; echo $$ > {}; while :; do sleep 0.02; done", trace.display());
+    platform.install_script("stubborn", &script);
+    platform.launch(&[]);
+    let pid = until("the agent", || fs::read_to_string(&trace).ok().filter(|t| t.ends_with('\n')));
+    platform.signal(Signal::TERM);
+    until("free sockets", || TcpStream::connect(("127.0.0.1", platform.port)).is_err().then_some(()));
+    until("the pid file's end", || (!platform.file("VOLTTRON_PID").exists()).then_some(()));
+    assert!(alive(&pid), "it would get a minute");
+    platform.signal(Signal::TERM);
+    assert_eq!(platform.wait(), 0, "{}", platform.stderr());
+    assert!(!alive(&pid));
+}
+
+fn alive(pid: &str) -> bool {
+    fs::read_to_string(format!("/proc/{}/stat", pid.trim())).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
 #[tokio::test]
 async fn the_control_service_ends_it() {
     let mut platform = Volttron::start();
