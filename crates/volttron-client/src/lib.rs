@@ -57,7 +57,16 @@ pub use program::{AgentMain, Package, Program, Start, StartError, run, run_with}
 pub use pubsub::{Publication, SubscribeOptions, Subscription};
 pub use rpc::{Call, Caller, Method, Request};
 pub use schedule::JobHandle;
+pub use volttron_client_macros::agent;
+#[cfg(feature = "zmq")]
+pub use volttron_client_macros::main;
 pub use volttron_utils as utils;
 pub use volttron_utils::headers::Headers;
 pub use volttron_utils::health::Status;
 pub use volttron_utils::jsonrpc::{Params, RpcError};
+
+/// What the attribute macros write about; not for use by hand.
+#[doc(hidden)]
+pub mod __macros {
+    pub use serde_json::{Value, json};
+}

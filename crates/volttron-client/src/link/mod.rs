@@ -139,7 +139,15 @@ pub struct LinkSender {
 impl LinkSender {
     /// Queues a message, waiting for room.
     pub async fn send(&self, message: Message) -> Result<(), LinkClosed> {
-        self.queue.send(message).await.map_err(|_| LinkClosed)?;
+        // Without a detour when there is room: who asks first is queued first. Never past others that wait for room,
+        // since room goes to them before it is free for this.
+        match self.queue.try_send(message) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(message)) => {
+                self.queue.send(message).await.map_err(|_| LinkClosed)?;
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(LinkClosed),
+        }
         self.wake();
         Ok(())
     }

@@ -25,6 +25,8 @@ const KEEP_BYTES: usize = 2048;
 /// A hello without answer for this long is tried again on a new connection: the router may still hold our former
 /// connection, and then it ignores this one for good (vip.md section 1.3).
 const HELLO_RETRY: Duration = Duration::from_secs(4);
+/// Pause before a refused connection is tried again. The platform delays its refusals as well.
+const REFUSED_RETRY: Duration = Duration::from_millis(500);
 /// When we first say that nothing listens.
 const COMPLAIN_FIRST: Duration = Duration::from_secs(2);
 /// How often we say it again.
@@ -87,6 +89,8 @@ pub(super) struct Task {
     /// For the router, in order: hello before all else.
     outbox: Option<Vec<zmq::Message>>,
     complain: Instant,
+    /// When to make a new connection, because libzmq will not.
+    retry: Option<Instant>,
 }
 
 impl Task {
@@ -118,6 +122,7 @@ impl Task {
             inbox: VecDeque::new(),
             outbox: None,
             complain: Instant::now() + COMPLAIN_FIRST,
+            retry: None,
         })
     }
 
@@ -153,9 +158,12 @@ impl Task {
             return;
         }
         let wake_at = match self.phase {
-            Phase::Greeting { until } => Some(self.deadline.map_or(until, |d| d.min(until))),
-            Phase::Away if !self.was_up => Some(self.deadline.unwrap_or(self.complain)),
-            Phase::Away | Phase::Up => None,
+            Phase::Up => None,
+            Phase::Greeting { until } => Some(until).into_iter().chain(self.deadline).chain(self.retry).min(),
+            Phase::Away => {
+                let complain = (!self.was_up && !self.diagnosis.reached()).then_some(self.complain);
+                complain.into_iter().chain(self.deadline).chain(self.retry).min()
+            }
         };
         tokio::select! {
             () = edge(&self.dealer.ready) => {}
@@ -178,6 +186,10 @@ impl Task {
             match event.kind {
                 Event::Connected => self.connection = Some(event.value),
                 Event::HandshakeSucceeded => self.greet(),
+                // libzmq takes these for final and never tries again; a key may be approved at any time.
+                Event::HandshakeFailedAuth | Event::HandshakeFailedProtocol => {
+                    self.retry = Some(Instant::now() + REFUSED_RETRY);
+                }
                 // Only the present connection: the end of a former one may be reported after its successor's start.
                 Event::Disconnected if self.connection == Some(event.value) => self.lose(),
                 _ => {}
@@ -224,7 +236,8 @@ impl Task {
         if self.deadline.is_some_and(|d| now >= d) {
             return Some(self.diagnosis.explain(&self.target));
         }
-        if matches!(self.phase, Phase::Greeting { until } if now >= until) {
+        let unanswered = matches!(self.phase, Phase::Greeting { until } if now >= until);
+        if unanswered || self.retry.is_some_and(|at| now >= at) {
             self.start_over();
         }
         if now >= self.complain && !self.was_up && !self.diagnosis.reached() {
@@ -239,10 +252,12 @@ impl Task {
     /// A new connection to the same router.
     fn start_over(&mut self) {
         self.lose();
-        let Self { dealer, target, .. } = self;
-        let again = dealer.socket.disconnect(&target.endpoint);
-        if let Err(error) = again.and_then(|()| dealer.socket.connect(&target.endpoint)) {
-            tracing::warn!("cannot connect to {} again: {error}", target.endpoint);
+        self.retry = None;
+        let (socket, endpoint) = (&self.dealer.socket, &self.target.endpoint);
+        // Fails if libzmq has given up on it already, which is as good.
+        let _ = socket.disconnect(endpoint);
+        if let Err(error) = socket.connect(endpoint) {
+            tracing::warn!("cannot connect to {endpoint} again: {error}");
         }
     }
 
@@ -278,6 +293,7 @@ impl Task {
             && let Some(info) = self.welcome(&message)
         {
             self.phase = Phase::Up;
+            self.retry = None;
             self.was_up = true;
             self.deadline = None;
             self.diagnosis.reset();

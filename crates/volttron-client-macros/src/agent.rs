@@ -1,0 +1,215 @@
+//! `#[agent]`: from an `impl` block to an implementation of `Agent`.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{Error, ImplItem, ItemImpl, LitStr, Result, Type};
+
+use crate::attributes::{self, Marker};
+use crate::method::{self, Argument, Method, Returns};
+
+/// Expands the attribute.
+pub fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
+    let mut class = None;
+    let parser = syn::meta::parser(|meta| {
+        if meta.path.is_ident("name") {
+            class = Some(meta.value()?.parse::<LitStr>()?);
+            return Ok(());
+        }
+        Err(meta.error("`#[agent]` knows `name = \"..\"`"))
+    });
+    syn::parse::Parser::parse2(parser, arguments)?;
+    let mut block: ItemImpl = syn::parse2(item)?;
+    if let Some((_, path, _)) = &block.trait_ {
+        return Err(Error::new_spanned(
+            path,
+            "put `#[agent]` on the type's own `impl` block, not on that of a trait",
+        ));
+    }
+    let class = match class {
+        Some(class) => class,
+        None => type_name(&block.self_ty)?,
+    };
+
+    let mut calls = Vec::new();
+    let mut seen = std::collections::HashSet::new();
+    for item in &mut block.items {
+        let ImplItem::Fn(function) = item else { continue };
+        let markers = take_markers(&mut function.attrs)?;
+        if markers.is_empty() {
+            continue;
+        }
+        let method = method::read(function)?;
+        for marker in &markers {
+            if let Marker::Rpc { name, .. } = marker {
+                let name = name.as_ref().map_or_else(|| method.name.to_string(), LitStr::value);
+                if !seen.insert(name.clone()) {
+                    return Err(Error::new(
+                        method.name.span(),
+                        format!("method `{name}` is registered twice"),
+                    ));
+                }
+            }
+            calls.push(register(marker, &method)?);
+        }
+    }
+    let ty = &block.self_ty;
+    let (impl_generics, _, where_clause) = block.generics.split_for_impl();
+    Ok(quote! {
+        #block
+
+        #[automatically_derived]
+        impl #impl_generics ::volttron_client::Agent for #ty #where_clause {
+            const NAME: &'static str = #class;
+            fn register(registrar: &mut ::volttron_client::Registrar<Self>) {
+                #(registrar #calls;)*
+            }
+        }
+    })
+}
+
+fn type_name(ty: &Type) -> Result<LitStr> {
+    match method::last_name(ty) {
+        Some(name) => Ok(LitStr::new(&name, proc_macro2::Span::call_site())),
+        None => Err(Error::new_spanned(ty, "say `#[agent(name = \"..\")]`")),
+    }
+}
+
+fn take_markers(attributes: &mut Vec<syn::Attribute>) -> Result<Vec<Marker>> {
+    let mut markers = Vec::new();
+    for attribute in attributes.iter() {
+        markers.extend(attributes::read(attribute)?);
+    }
+    attributes.retain(|a| !attributes::is_marker(a));
+    Ok(markers)
+}
+
+/// One call of the registrar, without the receiver.
+fn register(marker: &Marker, method: &Method) -> Result<TokenStream> {
+    match marker {
+        Marker::Rpc { access, name } => {
+            let name = name.as_ref().map_or_else(|| method.name.to_string(), LitStr::value);
+            Ok(rpc(access, &name, method))
+        }
+        Marker::Subscribe { prefix, all_platforms } => {
+            if method.single_value()?.is_none() {
+                return Err(Error::new(method.name.span(), "a subscription handler takes a `Publication`"));
+            }
+            let call = call(method, &quote!(publication))?;
+            Ok(quote!(.subscribe_with(
+                #prefix,
+                ::volttron_client::SubscribeOptions {
+                    all_platforms: #all_platforms,
+                    ..::core::default::Default::default()
+                },
+                |agent: ::std::sync::Arc<Self>,
+                 cx: ::volttron_client::Cx,
+                 publication: ::volttron_client::Publication| async move { #call }
+            )))
+        }
+        Marker::Config { pattern, actions } => config(pattern, actions.as_ref(), method),
+        Marker::Every(period) => {
+            let (call, millis) = (plain(method)?, period.as_millis() as u64);
+            Ok(quote!(.every(::core::time::Duration::from_millis(#millis), #call)))
+        }
+        Marker::Cron(expression) => {
+            let call = plain(method)?;
+            Ok(quote!(.cron(#expression, #call)))
+        }
+        Marker::On(registrar_method) => {
+            let call = plain(method)?;
+            Ok(quote!(.#registrar_method(#call)))
+        }
+    }
+}
+
+/// A call of the method with a typed result, for use in an async block.
+fn call(method: &Method, value: &TokenStream) -> Result<TokenStream> {
+    let (name, arguments) = (&method.name, method.pass(value)?);
+    let outcome = method.outcome(&quote!(agent.#name(#(#arguments),*).await));
+    Ok(quote! {
+        let outcome: ::core::result::Result<(), ::volttron_client::AgentError> = #outcome;
+        outcome
+    })
+}
+
+/// The closure of a handler that gets nothing but `&Cx`.
+fn plain(method: &Method) -> Result<TokenStream> {
+    if let Some(ty) = method.single_value()? {
+        return Err(Error::new_spanned(ty, "this handler gets only `&Cx`"));
+    }
+    let call = call(method, &quote!())?;
+    Ok(quote!(|agent: ::std::sync::Arc<Self>, cx: ::volttron_client::Cx| async move {
+        let _ = &cx;
+        #call
+    }))
+}
+
+fn config(pattern: &LitStr, actions: Option<&TokenStream>, method: &Method) -> Result<TokenStream> {
+    let ty = method.single_value()?.ok_or_else(|| {
+        Error::new(method.name.span(), "a configuration handler takes a `ConfigEvent` or the contents")
+    })?;
+    let whole_event = method::last_name(ty).as_deref() == Some("ConfigEvent");
+    // Contents exist when an entry is new or updated; only a handler of events hears of deletions by default.
+    let actions = match (actions, whole_event) {
+        (Some(actions), _) => actions.clone(),
+        (None, true) => quote!(::volttron_client::Actions::ALL),
+        (None, false) => quote!(::volttron_client::Actions::CONTENTS),
+    };
+    let value = if whole_event { quote!(event) } else { quote!(event.parse::<#ty>()?) };
+    let call = call(method, &value)?;
+    Ok(quote!(.config(
+        #pattern,
+        #actions,
+        |agent: ::std::sync::Arc<Self>,
+         cx: ::volttron_client::Cx,
+         event: ::volttron_client::ConfigEvent| async move {
+            let _ = &cx;
+            #call
+        }
+    )))
+}
+
+fn rpc(access: &TokenStream, name: &str, method: &Method) -> TokenStream {
+    let mut declared = quote!(::volttron_client::Method::new(#name, #access));
+    let mut passed = Vec::new();
+    for argument in &method.arguments {
+        match argument {
+            Argument::Cx { by_reference: true } => passed.push(quote!(&request.cx)),
+            Argument::Cx { by_reference: false } => passed.push(quote!(request.cx.clone())),
+            Argument::Caller => passed.push(quote!(request.caller.clone())),
+            Argument::Value { name, ty, default } => {
+                let text = name.to_string();
+                let text = text.strip_prefix("r#").unwrap_or(&text);
+                let optional = method::last_name(ty).as_deref() == Some("Option");
+                declared = match default {
+                    Some(value) => {
+                        quote!(#declared.optional(#text, ::volttron_client::__macros::json!(#value)))
+                    }
+                    None if optional => {
+                        quote!(#declared.optional(#text, ::volttron_client::__macros::Value::Null))
+                    }
+                    None => quote!(#declared.param(#text)),
+                };
+                passed.push(quote!(request.arg::<#ty>(#text)?));
+            }
+        }
+    }
+    if let Some(doc) = &method.doc {
+        declared = quote!(#declared.doc(#doc));
+    }
+    let function = &method.name;
+    let call = quote!(agent.#function(#(#passed),*).await);
+    let result = match method.returns {
+        Returns::Result => quote!(#call.map_err(::core::convert::Into::into)),
+        Returns::Nothing => quote!({ #call; ::core::result::Result::Ok(()) }),
+        Returns::Value => quote!(::core::result::Result::Ok(#call)),
+    };
+    quote!(.rpc(
+        #declared,
+        |agent: ::std::sync::Arc<Self>, request: ::volttron_client::Request| async move {
+            let _ = &request;
+            let result: ::core::result::Result<_, ::volttron_client::RpcError> = #result;
+            result
+        }
+    ))
+}

@@ -1,0 +1,11 @@
+use volttron_client_macros::agent;
+
+struct Pump;
+
+#[agent]
+impl Pump {
+    #[every("30s")]
+    fn poll(&self) {}
+}
+
+fn main() {}
