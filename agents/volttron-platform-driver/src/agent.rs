@@ -143,17 +143,18 @@ impl PlatformDriver {
     }
 
     fn start_device(&self, cx: &Cx, path: &str, entry: &Value) -> Result<(), DriverError> {
-        let (settings, warnings) = DeviceSettings::parse(entry)?;
+        let (mut settings, warnings) = DeviceSettings::parse(entry)?;
         for warning in warnings {
             tracing::warn!(path, "{warning}");
         }
         if !settings.tz.is_empty() && !self.told_about_time_zones.swap(true, Ordering::Relaxed) {
             tracing::info!(path, "'timezone' only labels the metadata; all times are published in UTC");
         }
-        let context = DeviceContext { path, driver_type: &settings.driver_type };
         let factory = self.factory(&settings.driver_type)?;
-        let device =
-            Device::new(factory.configure(&context, &settings.driver_config, settings.registry.clone())?)?;
+        let context = DeviceContext { path, driver_type: &settings.driver_type };
+        // The tables are large and of no use once the registers are built.
+        let (config, rows) = (std::mem::take(&mut settings.driver_config), settings.registry.take());
+        let device = Device::new(factory.configure(&context, &config, rows)?)?;
         let status = self.fleet().status(path);
         let instance = Instance::new(path, device, &settings.tz, settings.heart_beat_point.clone(), status)?;
         let outlet = self.outlet();

@@ -33,7 +33,7 @@ enum State {
 struct Active {
     running: Running,
     settings: DeviceSettings,
-    slot: u32,
+    place: Place,
 }
 
 /// Why a path does not lead to a running device.
@@ -65,7 +65,7 @@ impl Fleet {
         self.main = main;
         for entry in self.entries.values() {
             if let State::Running(active) = &entry.state {
-                active.running.replan(plan_of(&self.main, &active.settings, active.slot, &entry.path));
+                active.running.replan(plan_of(&self.main, &active.settings, active.place.slot, &entry.path));
             }
         }
     }
@@ -75,7 +75,7 @@ impl Fleet {
         let entry = self.entries.get_mut(&path.to_lowercase())?;
         match std::mem::replace(&mut entry.state, State::Failed(meanwhile)) {
             State::Running(active) => {
-                self.slots.release(active.settings.group, active.slot);
+                self.slots.release(active.place.group, active.place.slot);
                 Some(active.running)
             }
             State::Failed(_) => None,
@@ -97,11 +97,7 @@ impl Fleet {
     pub fn put(&mut self, running: Running, settings: DeviceSettings, place: Place) {
         let path = running.instance.path.clone();
         let status = running.instance.status.clone();
-        let state = State::Running(Box::new(Active { running, settings, slot: place.slot }));
-        debug_assert_eq!(
-            place.group,
-            if let State::Running(a) = &state { a.settings.group } else { place.group }
-        );
+        let state = State::Running(Box::new(Active { running, settings, place }));
         self.entries.insert(path.to_lowercase(), Entry { path, status, state });
     }
 
