@@ -1,0 +1,14 @@
+//! What the fuzzer runs, as plain functions of bytes, so that ordinary tests can run it too.
+//!
+//! A target panics if a promise is broken and does nothing otherwise. To add one: a function here, a line in
+//! [`TARGETS`], a directory in `../corpus`, a three-line file in `../fuzz_targets` and its `[[bin]]`.
+
+mod frames;
+mod json;
+
+pub use frames::frames;
+pub use json::{pubsub_json, rpc_json};
+
+/// All targets by the name of their corpus directory.
+pub const TARGETS: &[(&str, fn(&[u8]))] =
+    &[("frames", frames), ("pubsub_json", pubsub_json), ("rpc_json", rpc_json)];
