@@ -8,7 +8,10 @@ use crate::shell::{Outcome, cargo, step, workspace_root};
 /// `cargo xtask check`.
 pub fn run() -> Outcome {
     step("format", cargo().args(["fmt", "--all", "--check"]))?;
-    step("lints", cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
+    step(
+        "lints",
+        cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
+    )?;
     structure()
 }
 
@@ -17,7 +20,8 @@ pub fn run() -> Outcome {
 pub fn structure() -> Outcome {
     eprintln!("== structure");
     let root = workspace_root();
-    let map = fs::read_to_string(root.join("docs/architecture.md")).map_err(|e| format!("docs/architecture.md: {e}"))?;
+    let map = fs::read_to_string(root.join("docs/architecture.md"))
+        .map_err(|e| format!("docs/architecture.md: {e}"))?;
     let mut faults = Vec::new();
     for parent in ["crates", "agents"] {
         for entry in fs::read_dir(root.join(parent)).map_err(|e| format!("{parent}: {e}"))?.flatten() {
@@ -38,7 +42,10 @@ fn agent_dependencies(agent: &Path, faults: &mut Vec<String>) {
     let manifest = fs::read_to_string(agent.join("Cargo.toml")).unwrap_or_default();
     for line in manifest.lines().filter(|l| l.starts_with("volttron-") || l.starts_with("zmq")) {
         if !line.starts_with("volttron-client ") && !line.starts_with("volttron-client=") {
-            faults.push(format!("{}: an agent may depend on volttron-client only, found `{line}`", agent.display()));
+            faults.push(format!(
+                "{}: an agent may depend on volttron-client only, found `{line}`",
+                agent.display()
+            ));
         }
     }
 }

@@ -2,9 +2,9 @@
 //! `fuzz/targets/tests/corpus.rs`.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::process::Command;
 
-use crate::shell::{Outcome, cargo, step, succeeds, workspace_root};
+use crate::shell::{Outcome, step, succeeds, workspace_root};
 
 /// Options of `cargo xtask fuzz`.
 #[derive(clap::Args)]
@@ -31,15 +31,20 @@ pub fn run(args: &Args) -> Outcome {
         std::fs::create_dir_all(&found).map_err(|e| format!("cannot make {}: {e}", found.display()))?;
         let corpus = workspace_root().join("fuzz/corpus").join(&target);
         let mut fuzz = nightly();
-        fuzz.args(["fuzz", "run", &target]).args([&found, &corpus]).args(["--", &limit, "-rss_limit_mb=2048"]);
+        fuzz.args(["fuzz", "run", &target]).args([&found, &corpus]).args([
+            "--",
+            &limit,
+            "-rss_limit_mb=2048",
+        ]);
         step(&format!("fuzz {target} for {} s", args.seconds), &mut fuzz)?;
     }
     Ok(())
 }
 
-fn nightly() -> std::process::Command {
-    let mut command = std::process::Command::new("cargo");
-    command.arg("+nightly").current_dir(cargo().get_current_dir().map_or_else(PathBuf::new, PathBuf::from));
+fn nightly() -> Command {
+    // Not the cargo this runs under: the plain name is rustup's, which understands `+nightly`.
+    let mut command = Command::new("cargo");
+    command.arg("+nightly").current_dir(workspace_root());
     command
 }
 

@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod check;
+mod fuzz;
 mod shell;
+mod sim;
 mod test;
 mod test_peers;
 
@@ -26,12 +28,18 @@ enum Task {
     Test(test::Args),
     /// Format, lint and structure checks
     Check,
+    /// Play the router's simulated worlds
+    Sim(sim::Args),
+    /// Run the fuzz targets (nightly compiler, cargo-fuzz)
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Test(args) => test::run(&args),
         Task::Check => check::run(),
+        Task::Sim(args) => sim::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

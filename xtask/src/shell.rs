@@ -39,7 +39,12 @@ pub fn step(what: &str, command: &mut Command) -> Outcome {
 
 /// True when the command ends well; its output is dropped.
 pub fn succeeds(command: &mut Command) -> bool {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|s| s.success())
 }
 
 fn show(command: &Command) -> String {

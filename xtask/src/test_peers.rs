@@ -42,7 +42,12 @@ pub fn set_up() -> Outcome<Peers> {
             .env("PIP_CONSTRAINT", &constraints),
     )?;
     // Its own pins contradict the platform's, so without its dependencies.
-    run(Command::new(dir.join("bin/pip")).args(["install", "--quiet", "--no-deps", "volttron-listener==0.2.0rc0"]))?;
+    run(Command::new(dir.join("bin/pip")).args([
+        "install",
+        "--quiet",
+        "--no-deps",
+        "volttron-listener==0.2.0rc0",
+    ]))?;
     fs::write(&marker, wanted).map_err(|e| format!("{}: {e}", marker.display()))?;
     Ok(Peers { python })
 }
@@ -63,7 +68,8 @@ fn base_python() -> Outcome<PathBuf> {
             "import sys, venv, ensurepip; sys.exit(not ((3, 10) <= sys.version_info[:2] <= (3, 12)))",
         ]))
     };
-    let candidates = ["/usr/bin/python3", "/usr/bin/python3.11", "/usr/bin/python3.12", "/usr/bin/python3.10"];
+    let candidates =
+        ["/usr/bin/python3", "/usr/bin/python3.11", "/usr/bin/python3.12", "/usr/bin/python3.10"];
     if let Some(found) = candidates.into_iter().find(|p| usable(p)) {
         return Ok(found.into());
     }

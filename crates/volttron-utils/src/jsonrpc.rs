@@ -5,6 +5,8 @@
 
 mod envelope;
 mod error;
+#[cfg(test)]
+mod tests;
 
 pub use envelope::{Batch, Incoming, Params, ParamsError, Request, Response, parse};
 pub use error::{

@@ -16,9 +16,7 @@ struct Bodies(Vec<Bytes>);
 impl Output<Bytes> for Bodies {
     fn wire(&mut self, frames: Frames<Bytes>) -> Result<(), Unsent<Bytes>> {
         if let [_, _, _, _, _, _, op, _, body] = &frames[..] {
-            if op == "publish" {
-                self.0.push(body.clone());
-            }
+            self.0.extend((op == "publish").then(|| body.clone()));
         }
         Ok(())
     }
