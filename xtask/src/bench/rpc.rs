@@ -1,0 +1,139 @@
+//! The load of the round-trip case: one call in flight, caller and echo in processes of their own. Bare DEALERs on one
+//! side, agents with the client crate (JSON-RPC, typed arguments, authorisation) on the other.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use volttron_client::{Access, Agent, AgentBuilder, Cx, Method, Registrar, Request, link::zmq::ZmqConnector};
+use zmq::{Context, DONTWAIT, Message};
+
+use super::{
+    load::{dealer, message, wait},
+    setup::{Keys, Outcome},
+};
+
+const WARM_UP_CALLS: u64 = 500;
+/// What is echoed.
+const ARGUMENT: &str = "a text of the size of a small answer, as set_point or get_point have it: 72.5 degrees";
+
+/// Answers messages with their own frames, until killed.
+pub fn raw_echo(endpoint: &str, keys: Option<&Keys>) -> Outcome<()> {
+    let context = Context::new();
+    let socket = dealer(&context, endpoint, "b", keys)?;
+    println!("ready");
+    loop {
+        let mut parts = socket.recv_multipart(0)?;
+        if parts.len() > 2 {
+            parts[2] = Message::new();
+            socket.send_parts(&mut parts, 0)?;
+        }
+    }
+}
+
+/// Calls the echo, one call at a time, and prints the times.
+pub fn raw_caller(endpoint: &str, keys: Option<&Keys>, calls: u64) -> Outcome<()> {
+    let context = Context::new();
+    let socket = dealer(&context, endpoint, "a", keys)?;
+    let payload = json!({"jsonrpc": "2.0", "method": "echo", "params": [ARGUMENT], "id": "m-0000001"}).to_string();
+    let frames: [&[u8]; 6] = [b"b", b"VIP1", b"", b"m-0000001", b"RPC", payload.as_bytes()];
+    // Until the echo is connected, messages to it are lost.
+    let begin = Instant::now();
+    loop {
+        socket.send_parts(&mut message(&frames), 0)?;
+        if wait(&socket, 50) {
+            break;
+        }
+        if begin.elapsed() > Duration::from_secs(20) {
+            return Err("the echo does not answer".into());
+        }
+    }
+    while wait(&socket, 200) {
+        while socket.recv_with(DONTWAIT, drop).is_ok() {}
+    }
+    let mut times = Vec::with_capacity(calls as usize);
+    for n in 0..WARM_UP_CALLS + calls {
+        let from = Instant::now();
+        socket.send_parts(&mut message(&frames), 0)?;
+        socket.recv_with(0, drop)?;
+        if n >= WARM_UP_CALLS {
+            times.push(from.elapsed());
+        }
+    }
+    print_times(times, WARM_UP_CALLS + calls);
+    Ok(())
+}
+
+struct Echo;
+
+impl Agent for Echo {
+    const NAME: &'static str = "Echo";
+    fn register(b: &mut Registrar<Self>) {
+        b.rpc(Method::new("echo", Access::Open).param("text"), |_: Arc<Self>, request: Request| async move {
+            request.arg::<String>("text")
+        });
+    }
+}
+
+struct Caller;
+
+impl Agent for Caller {
+    const NAME: &'static str = "Caller";
+    fn register(_: &mut Registrar<Self>) {}
+}
+
+fn connector(endpoint: &str, identity: &str, keys: Option<&Keys>) -> Outcome<ZmqConnector> {
+    let connector = ZmqConnector::new(endpoint.parse()?)?;
+    let Some(keys) = keys else { return Ok(connector) };
+    let own = keys.peers.get(identity).ok_or("an identity without keys")?;
+    Ok(connector.keys(own.key_pair()).serverkey(keys.server.key_pair().public))
+}
+
+fn runtime() -> Outcome<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+/// An agent that answers `echo`, until killed.
+pub fn agent_echo(endpoint: &str, keys: Option<&Keys>) -> Outcome<()> {
+    runtime()?.block_on(async {
+        let agent = AgentBuilder::new(Echo).identity("b").connector(connector(endpoint, "b", keys)?);
+        let running = agent.store(false).auth(false).spawn().await?;
+        println!("ready");
+        running.joined().await;
+        Ok(())
+    })
+}
+
+/// An agent that calls `echo`, one call at a time, and prints the times.
+pub fn agent_caller(endpoint: &str, keys: Option<&Keys>, calls: u64) -> Outcome<()> {
+    runtime()?.block_on(async {
+        let agent = AgentBuilder::new(Caller).identity("a").connector(connector(endpoint, "a", keys)?);
+        let running = agent.store(false).auth(false).spawn().await?;
+        let cx: Cx = running.cx().clone();
+        let begin = Instant::now();
+        while cx.call("b", "echo").arg(ARGUMENT).send::<String>().await.is_err() {
+            if begin.elapsed() > Duration::from_secs(20) {
+                return Err("the echo does not answer".into());
+            }
+        }
+        let mut times = Vec::with_capacity(calls as usize);
+        for n in 0..WARM_UP_CALLS + calls {
+            let from = Instant::now();
+            let back: Value = cx.call("b", "echo").arg(ARGUMENT).send().await?;
+            if n >= WARM_UP_CALLS {
+                times.push(from.elapsed());
+            }
+            assert_eq!(back, ARGUMENT, "the echo");
+        }
+        print_times(times, WARM_UP_CALLS + calls);
+        Ok(())
+    })
+}
+
+fn print_times(mut times: Vec<Duration>, total: u64) {
+    times.sort_unstable();
+    let at = |q: f64| times[((times.len() - 1) as f64 * q) as usize].as_secs_f64() * 1e6;
+    println!("{}", json!({"p50_us": at(0.5), "p99_us": at(0.99), "total": total * 2}));
+}
