@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod check;
 mod fuzz;
 mod shell;
@@ -32,6 +33,11 @@ enum Task {
     Sim(sim::Args),
     /// Run the fuzz targets (nightly compiler, cargo-fuzz)
     Fuzz(fuzz::Args),
+    /// Measure the bus against bare libzmq: [--short] [--rounds N] [--seconds S] [--only WORD] [--no-gate]
+    Bench {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        args: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -40,6 +46,7 @@ fn main() -> ExitCode {
         Task::Check => check::run(),
         Task::Sim(args) => sim::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::Bench { args } => return bench::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -157,6 +157,14 @@ impl Socket {
         self.get_int(sys::ZMQ_FD)
     }
 
+    /// [`fd`](Self::fd) to be waited for with other descriptors. Waiting is safe only when the last operation on the
+    /// socket was a receive that said `EAGAIN`: any other may have taken the readiness without acting on it.
+    pub fn wait_fd(&self) -> Result<std::os::fd::BorrowedFd<'_>> {
+        let fd = self.fd()?;
+        // SAFETY: the descriptor is the socket's own and stays open until the socket is closed, hence for this borrow.
+        Ok(unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) })
+    }
+
     /// A duplicate of [`fd`](Self::fd) that belongs to the caller, for registration with a reactor: it stays valid
     /// whatever becomes of the socket, and closing it does not touch libzmq's own.
     pub fn duplicate_fd(&self) -> std::io::Result<std::os::fd::OwnedFd> {

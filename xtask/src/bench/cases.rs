@@ -97,7 +97,12 @@ impl Case {
                 let ours = measure(Contestant::Ours)?;
                 (measure(Contestant::Raw)?, ours)
             };
-            eprintln!("   libzmq {:>9.0}   ours {:>9.0}   {:.3}", pair.0.value, pair.1.value, pair.1.value / pair.0.value);
+            eprintln!(
+                "   libzmq {:>9.0}   ours {:>9.0}   {:.3}",
+                pair.0.value,
+                pair.1.value,
+                pair.1.value / pair.0.value
+            );
             rounds.push(pair);
         }
         let ratios: Vec<f64> = rounds.iter().map(|(raw, ours)| ours.value / raw.value).collect();
@@ -108,7 +113,9 @@ impl Case {
         };
         let gate = if options.tolerance > 0.0 { format!("{gate} +-{:.2}", options.tolerance) } else { gate };
         let of = |pick: fn(&(Figure, Figure)) -> f64| median(rounds.iter().map(pick));
-        if let Some(p99) = rounds.iter().map(|(raw, ours)| Some((raw.p99_us?, ours.p99_us?))).collect::<Option<Vec<_>>>() {
+        if let Some(p99) =
+            rounds.iter().map(|(raw, ours)| Some((raw.p99_us?, ours.p99_us?))).collect::<Option<Vec<_>>>()
+        {
             let (raw, ours) = (median(p99.iter().map(|p| p.0)), median(p99.iter().map(|p| p.1)));
             eprintln!("   p99: libzmq {raw:.0} us, ours {ours:.0} us");
         }

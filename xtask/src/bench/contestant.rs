@@ -50,7 +50,8 @@ pub struct Figure {
 pub fn measure(kind: Kind, who: Contestant, curve: bool, effort: Effort) -> Outcome<Figure> {
     let dir = TempDir::new()?;
     let keys = if curve {
-        let identities = ["a", "b", "publisher"].map(str::to_owned).into_iter().chain((0..SUBSCRIBERS).map(subscriber));
+        let identities =
+            ["a", "b", "publisher"].map(str::to_owned).into_iter().chain((0..SUBSCRIBERS).map(subscriber));
         Keys::generate(identities).write(dir.path())?.to_string_lossy().into_owned()
     } else {
         "-".to_owned()

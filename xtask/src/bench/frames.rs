@@ -24,11 +24,17 @@ pub fn delivered_body(sender: &str) -> String {
 }
 
 fn body(sender: &str) -> String {
-    let names = ["OutsideAirTemperature", "SupplyAirTemp", "ReturnAirTemp", "DamperSignal", "FanStatus", "Setpoint"];
-    let values: Vec<String> = names.iter().enumerate().map(|(i, n)| format!("\"{n}\": {i}.5123046875")).collect();
+    let names =
+        ["OutsideAirTemperature", "SupplyAirTemp", "ReturnAirTemp", "DamperSignal", "FanStatus", "Setpoint"];
+    let values: Vec<String> =
+        names.iter().enumerate().map(|(i, n)| format!("\"{n}\": {i}.5123046875")).collect();
     let meta: Vec<String> = names
         .iter()
-        .map(|n| format!("\"{n}\": {{\"units\": \"degreesFahrenheit\", \"tz\": \"US/Pacific\", \"type\": \"float\"}}"))
+        .map(|n| {
+            format!(
+                "\"{n}\": {{\"units\": \"degreesFahrenheit\", \"tz\": \"US/Pacific\", \"type\": \"float\"}}"
+            )
+        })
         .collect();
     format!(
         "{{{sender}\"bus\": \"\", \"headers\": {{\"Date\": \"2026-11-20T17:23:54.970629+00:00\", \"TimeStamp\": \

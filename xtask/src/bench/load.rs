@@ -61,8 +61,16 @@ pub fn relay(endpoint: &str, keys: Option<&Keys>, duration_ms: u64) -> Outcome<(
             }
         }
     });
-    let template =
-        message(&[b"b", b"VIP1", b"", b"m-0000001", b"RPC", b"{\"jsonrpc\": \"2.0\"}", b"x", &[b'p'; PAYLOAD_BYTES]]);
+    let template = message(&[
+        b"b",
+        b"VIP1",
+        b"",
+        b"m-0000001",
+        b"RPC",
+        b"{\"jsonrpc\": \"2.0\"}",
+        b"x",
+        &[b'p'; PAYLOAD_BYTES],
+    ]);
     let (mut sent, mut returned) = (0_u64, 0_u64);
     let begin = Instant::now();
     let mut measured: Option<(Instant, u64)> = None;
@@ -97,7 +105,9 @@ fn introduce(quiet: &Socket, to: &str, other: &Socket) -> Outcome<()> {
     let begin = Instant::now();
     loop {
         quiet.send_parts(&mut message(&[to.as_bytes(), b"VIP1", b"", b"h", b"channel", b"x"]), 0)?;
-        if wait(other, 20) && other.recv_multipart(DONTWAIT).is_ok_and(|m| m.len() > 4 && &*m[4] == b"channel") {
+        if wait(other, 20)
+            && other.recv_multipart(DONTWAIT).is_ok_and(|m| m.len() > 4 && &*m[4] == b"channel")
+        {
             break;
         }
         if begin.elapsed() > Duration::from_secs(20) {
@@ -122,9 +132,8 @@ pub fn wait(socket: &Socket, timeout_ms: u64) -> bool {
 pub fn fanout(endpoint: &str, keys: Option<&Keys>, duration_ms: u64) -> Outcome<()> {
     let context = Context::new();
     let publisher = dealer(&context, endpoint, "publisher", keys)?;
-    let subscribers: Vec<Socket> = (0..SUBSCRIBERS)
-        .map(|n| dealer(&context, endpoint, &subscriber(n), keys))
-        .collect::<Outcome<_>>()?;
+    let subscribers: Vec<Socket> =
+        (0..SUBSCRIBERS).map(|n| dealer(&context, endpoint, &subscriber(n), keys)).collect::<Outcome<_>>()?;
     let subscribe = br#"{"prefix": "devices/", "bus": "", "all_platforms": false}"#;
     for socket in &subscribers {
         socket.send_parts(&mut message(&[b"", b"VIP1", b"", b"s", b"pubsub", b"subscribe", subscribe]), 0)?;

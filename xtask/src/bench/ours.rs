@@ -15,7 +15,7 @@ use super::setup::{Keys, Outcome};
 /// Serves until killed.
 pub fn serve(keys: Option<&Keys>) -> Outcome<()> {
     let dir = tempfile::tempdir()?;
-    let home = Home::new(dir.path());
+    let home = Home::new(dir.path())?;
     home.create_dirs()?;
     if let Some(keys) = keys {
         let allow: Vec<_> = keys

@@ -17,7 +17,8 @@ use super::{
 
 const WARM_UP_CALLS: u64 = 500;
 /// What is echoed.
-const ARGUMENT: &str = "a text of the size of a small answer, as set_point or get_point have it: 72.5 degrees";
+const ARGUMENT: &str =
+    "a text of the size of a small answer, as set_point or get_point have it: 72.5 degrees";
 
 /// Answers messages with their own frames, until killed.
 pub fn raw_echo(endpoint: &str, keys: Option<&Keys>) -> Outcome<()> {
@@ -37,7 +38,8 @@ pub fn raw_echo(endpoint: &str, keys: Option<&Keys>) -> Outcome<()> {
 pub fn raw_caller(endpoint: &str, keys: Option<&Keys>, calls: u64) -> Outcome<()> {
     let context = Context::new();
     let socket = dealer(&context, endpoint, "a", keys)?;
-    let payload = json!({"jsonrpc": "2.0", "method": "echo", "params": [ARGUMENT], "id": "m-0000001"}).to_string();
+    let payload =
+        json!({"jsonrpc": "2.0", "method": "echo", "params": [ARGUMENT], "id": "m-0000001"}).to_string();
     let frames: [&[u8]; 6] = [b"b", b"VIP1", b"", b"m-0000001", b"RPC", payload.as_bytes()];
     // Until the echo is connected, messages to it are lost.
     let begin = Instant::now();

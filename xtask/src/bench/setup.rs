@@ -68,7 +68,8 @@ pub fn play(args: &[String]) -> Outcome<bool> {
     let number = |n: usize| -> Outcome<u64> {
         Ok(rest.get(n).ok_or_else(|| format!("{role}: argument {n} is missing"))?.parse()?)
     };
-    let text = |n: usize| rest.get(n).map(String::as_str).ok_or_else(|| format!("{role}: argument {n} is missing"));
+    let text =
+        |n: usize| rest.get(n).map(String::as_str).ok_or_else(|| format!("{role}: argument {n} is missing"));
     match role.as_str() {
         "raw-relay" => raw::relay(keys.as_ref())?,
         "raw-fanout" => raw::fanout(keys.as_ref())?,

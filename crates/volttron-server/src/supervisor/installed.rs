@@ -177,7 +177,11 @@ pub fn read(path: &Path) -> Result<Option<InstalledAgent>, String> {
     if path.join("agent.link").exists() {
         return Ok(None);
     }
-    if path.join("IDENTITY").exists() { read_older(dir).map(Some) } else { Err("neither UUID nor IDENTITY".into()) }
+    if path.join("IDENTITY").exists() {
+        read_older(dir).map(Some)
+    } else {
+        Err("neither UUID nor IDENTITY".into())
+    }
 }
 
 fn read_current(dir: AgentDir) -> Result<InstalledAgent, String> {

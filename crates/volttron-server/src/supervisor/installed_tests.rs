@@ -43,7 +43,10 @@ fn directories_of_the_older_layout_are_agents_too() {
     let (agents, skipped) = list(&home);
     assert!(skipped.is_empty(), "{skipped:?}");
     let agent = &agents[0];
-    assert_eq!((agent.uuid.as_str(), agent.name.as_str(), agent.version()), (uuid, "listeneragent-3.3", "3.3"));
+    assert_eq!(
+        (agent.uuid.as_str(), agent.name.as_str(), agent.version()),
+        (uuid, "listeneragent-3.3", "3.3")
+    );
     assert!(agent.config().is_some() && agent.manifest.is_none());
 }
 

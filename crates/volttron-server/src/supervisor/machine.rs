@@ -254,7 +254,15 @@ pub struct Machine {
 impl Machine {
     /// A machine for an agent that was never started.
     pub fn new(rules: Rules) -> Self {
-        Self { rules, state: State::Installed, attempts: 0, restarts: 0, pid: None, exit: None, last_exit: None }
+        Self {
+            rules,
+            state: State::Installed,
+            attempts: 0,
+            restarts: 0,
+            pid: None,
+            exit: None,
+            last_exit: None,
+        }
     }
 
     /// Where it is.

@@ -35,9 +35,8 @@ impl Process {
     /// Whether this very process still exists: the same id *and* the same start.
     fn is_alive(&self) -> bool {
         let recorded = SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(self.started).unwrap_or_default();
-        process_started(self.pid).is_some_and(|now| {
-            now.duration_since(recorded).unwrap_or_else(|e| e.duration()) <= SAME_START
-        })
+        process_started(self.pid)
+            .is_some_and(|now| now.duration_since(recorded).unwrap_or_else(|e| e.duration()) <= SAME_START)
     }
 
     fn signal(&self, signal: Signal) {

@@ -203,7 +203,9 @@ impl Supervisor {
         }
         let launched = state.wait_for(|s| !matches!(s, State::Launching { .. })).await.map(|s| s.clone());
         match (launched, self.status(uuid)) {
-            (Ok(State::Starting { pid } | State::Running { pid, .. } | State::Stopping { pid, .. }), _) => Ok(pid),
+            (Ok(State::Starting { pid } | State::Running { pid, .. } | State::Stopping { pid, .. }), _) => {
+                Ok(pid)
+            }
             // Ended so soon that its process was never seen alive: that is the agent's failure, not the launch's.
             (Ok(_), (Some(pid), Some(_))) => Ok(pid),
             _ => {
@@ -215,7 +217,9 @@ impl Supervisor {
 
     /// Stops an agent and waits until its process ended; nothing happens if there is none.
     pub async fn stop(self: &Arc<Self>, uuid: &str) -> Result<(), StopError> {
-        let Some(mut state) = self.slots().get(uuid).map(|slot| slot.changed.subscribe()) else { return Ok(()) };
+        let Some(mut state) = self.slots().get(uuid).map(|slot| slot.changed.subscribe()) else {
+            return Ok(());
+        };
         self.feed(uuid, Input::Stop);
         let ended = state
             .wait_for(|s| !s.is_alive() || matches!(s, State::Stopping { stage, .. } if stage.is_hopeless()))
@@ -245,7 +249,9 @@ impl Supervisor {
 
     async fn stop_in_order(self: &Arc<Self>) {
         let mut levels: BTreeMap<Option<i64>, Vec<String>> = BTreeMap::new();
-        for (uuid, slot) in self.slots().iter().filter(|(_, s)| !matches!(s.machine.state(), State::Installed)) {
+        for (uuid, slot) in
+            self.slots().iter().filter(|(_, s)| !matches!(s.machine.state(), State::Installed))
+        {
             levels.entry(slot.agent.start_rank()).or_default().push(uuid.clone());
         }
         for uuids in levels.into_values() {
@@ -261,7 +267,11 @@ impl Supervisor {
     }
 
     fn alive(&self) -> Vec<String> {
-        self.slots().iter().filter(|(_, s)| s.machine.state().is_alive()).map(|(uuid, _)| uuid.clone()).collect()
+        self.slots()
+            .iter()
+            .filter(|(_, s)| s.machine.state().is_alive())
+            .map(|(uuid, _)| uuid.clone())
+            .collect()
     }
 
     /// `[pid, exit code]` of an agent's last process (lifecycle.md section 1).
@@ -273,7 +283,9 @@ impl Supervisor {
     pub fn statuses(&self) -> Vec<(String, String, (Option<u32>, Option<i32>), String)> {
         let slots = self.slots();
         let known = slots.iter().filter(|(_, s)| !matches!(s.machine.state(), State::Installed));
-        known.map(|(u, s)| (u.clone(), s.agent.name.clone(), s.machine.status(), s.agent.identity.clone())).collect()
+        known
+            .map(|(u, s)| (u.clone(), s.agent.name.clone(), s.machine.status(), s.agent.identity.clone()))
+            .collect()
     }
 
     /// All there is to say about an agent's process.
@@ -315,7 +327,8 @@ impl Supervisor {
 
     /// The agent with this identity did something on the bus, left it, or reported its health.
     pub fn observe(self: &Arc<Self>, identity: &str, input: Input) {
-        let uuid = self.slots().iter().find(|(_, s)| s.agent.identity == identity).map(|(uuid, _)| uuid.clone());
+        let uuid =
+            self.slots().iter().find(|(_, s)| s.agent.identity == identity).map(|(uuid, _)| uuid.clone());
         if let Some(uuid) = uuid {
             self.feed(&uuid, input);
         }
@@ -479,7 +492,10 @@ impl Supervisor {
                 .filter_map(|s| s.machine.status().0.map(|pid| Process::new(&s.agent.identity, pid)))
                 .collect();
             if let Err(error) = orphans::record(&this.options.home, &running) {
-                tracing::warn!("cannot write {}: {error}", this.options.home.run().join("agents.json").display());
+                tracing::warn!(
+                    "cannot write {}: {error}",
+                    this.options.home.run().join("agents.json").display()
+                );
             }
         });
     }

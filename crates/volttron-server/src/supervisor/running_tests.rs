@@ -118,7 +118,10 @@ async fn stopping_all_goes_from_low_to_high_priority() {
     let w = world(quick());
     let body = |name: &str| {
         let log = w.home.path().join("order");
-        format!("trap 'echo {name} >> {}; exit 0' INT; echo ready; while :; do sleep 0.02; done", log.display())
+        format!(
+            "trap 'echo {name} >> {}; exit 0' INT; echo ready; while :; do sleep 0.02; done",
+            log.display()
+        )
     };
     for (identity, priority) in [("late", Some("90")), ("middle", Some("9")), ("first", None)] {
         let uuid = script(&w.home, identity, &body(identity));
