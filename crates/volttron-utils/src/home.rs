@@ -80,6 +80,14 @@ impl Home {
         &self.0
     }
 
+    /// As [`expand`], where `$VOLTTRON_HOME` means this home even if the variable is not set.
+    pub fn expand(&self, text: &str) -> String {
+        expand_with(text, |name| match name {
+            VOLTTRON_HOME => Some(self.0.display().to_string()),
+            other => env::var(other).ok(),
+        })
+    }
+
     /// Platform settings.
     pub fn config_file(&self) -> PathBuf {
         self.0.join("config")
@@ -292,10 +300,14 @@ impl AgentDir {
 
 /// Expands a leading `~` and every `$VAR` and `${VAR}`; unknown variables stay as they are (cli.md section 1).
 pub fn expand(text: &str) -> String {
+    expand_with(text, |name| env::var(name).ok())
+}
+
+fn expand_with(text: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
     let (mut out, mut rest) = (String::new(), text);
     if let Some(tail) = text.strip_prefix('~')
         && (tail.is_empty() || tail.starts_with('/'))
-        && let Ok(home) = env::var("HOME")
+        && let Some(home) = lookup("HOME")
     {
         out.push_str(&home);
         rest = tail;
@@ -304,9 +316,9 @@ pub fn expand(text: &str) -> String {
         out.push_str(&rest[..at]);
         let tail = &rest[at + 1..];
         let (name, used) = variable(tail);
-        match env::var(name) {
-            Ok(value) if !name.is_empty() => out.push_str(&value),
-            _ => out.push_str(&rest[at..=at + used]),
+        match lookup(name).filter(|_| !name.is_empty()) {
+            Some(value) => out.push_str(&value),
+            None => out.push_str(&rest[at..=at + used]),
         }
         rest = &tail[used..];
     }

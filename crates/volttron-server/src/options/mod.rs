@@ -166,7 +166,7 @@ impl Options {
             from_files.read_if_exists(&home.config_file())?;
         }
         for path in &typed.config {
-            from_files.read(Path::new(&expand(&path.to_string_lossy())))?;
+            from_files.read(Path::new(&home.expand(&path.to_string_lossy())))?;
         }
         // "Last one wins": settings from files stand in front of the command line.
         let mut line: Vec<OsString> = command_line.first().cloned().into_iter().collect();
@@ -184,7 +184,7 @@ impl Options {
         let auth = args.allow_auth.as_deref() != Some("False");
         let mut vip_addresses: Vec<Address> = Vec::new();
         for text in &args.vip_address {
-            let address = address("vip-address", text)?;
+            let address = address(&home, "vip-address", text)?;
             if !vip_addresses.iter().any(|a| a.base() == address.base()) {
                 vip_addresses.push(address);
             }
@@ -202,8 +202,8 @@ impl Options {
                 ),
             });
         }
-        let local = args.vip_local_address.as_deref().map_or_else(|| home.default_vip_socket(), expand);
-        let local_address = address("vip-local-address", &local)?;
+        let local = args.vip_local_address.clone().unwrap_or_else(|| home.default_vip_socket());
+        let local_address = address(&home, "vip-local-address", &local)?;
         let named = args.instance_name.as_deref().map(strip_quotes).filter(|n| !n.is_empty());
         let instance_name_is_hostname = named.is_none();
         let instance_name = named.map_or_else(hostname, str::to_owned);
@@ -213,7 +213,7 @@ impl Options {
         let log_level = (args.verboseness + 10 * i64::from(args.quiet) - 10 * i64::from(args.verbose)).max(1);
         let frequency = args.agent_monitor_frequency;
         Ok(Self {
-            log: log_target(args.log.as_deref()),
+            log: log_target(&home, args.log.as_deref()),
             log_level: if args.monitor { log_level.min(Level::Info.number()) } else { log_level },
             logger_levels: {
                 let mut levels = logger_levels(&args.log_level)?;
@@ -332,8 +332,8 @@ fn not_built(args: &Args) -> Result<Vec<String>, OptionsError> {
     Ok(warnings)
 }
 
-fn address(name: &'static str, text: &str) -> Result<Address, OptionsError> {
-    expand(strip_quotes(text))
+fn address(home: &Home, name: &'static str, text: &str) -> Result<Address, OptionsError> {
+    home.expand(strip_quotes(text))
         .parse()
         .map_err(|e: BadAddress| OptionsError::Value { name, why: e.to_string() })
 }
@@ -351,13 +351,13 @@ fn central_address(text: Option<&str>) -> Result<Option<String>, OptionsError> {
     }
 }
 
-fn log_target(text: Option<&str>) -> LogTarget {
+fn log_target(home: &Home, text: Option<&str>) -> LogTarget {
     match text {
         None => LogTarget::Stderr,
         Some("") => LogTarget::Nowhere,
         Some("-") => LogTarget::Stdout,
         Some(path) => {
-            let path = PathBuf::from(expand(path));
+            let path = PathBuf::from(home.expand(path));
             LogTarget::File(std::path::absolute(&path).unwrap_or(path))
         }
     }
@@ -436,6 +436,8 @@ mod tests {
             options(&["--log-level", "a.b:DEBUG,c:35"]).unwrap().logger_levels,
             [("a.b".to_owned(), 10), ("c".to_owned(), 35)]
         );
+        let in_home = options(&["-l", "$VOLTTRON_HOME/v.log"]).unwrap().log;
+        assert_eq!(in_home, LogTarget::File("/srv/vh/v.log".into()));
         assert_eq!(options(&["--log", ""]).unwrap().log, LogTarget::Nowhere);
         assert_eq!(options(&["-l", "-"]).unwrap().log, LogTarget::Stdout);
         let o = options(&["--vip-address", "tcp://127.0.0.1:1", "--vip-address", "tcp://127.0.0.1:1?a=b"])

@@ -32,7 +32,9 @@ use crate::supervisor::{Supervisor, SupervisorOptions};
 
 /// How long services may take to say goodbye.
 const SERVICE_GOODBYE: Duration = Duration::from_secs(2);
-/// How long the sockets stay after a signal (dropin.md allows 0.2 s in all).
+/// How long services may take after a signal: the sockets have to be free soon (dropin.md allows 0.2 s in all).
+const SERVICE_GOODBYE_AFTER_SIGNAL: Duration = Duration::from_millis(40);
+/// How long agents may say goodbye on the bus after a signal.
 const SOCKETS_AFTER_SIGNAL: Duration = Duration::from_millis(120);
 /// How long killed agents may take to disappear.
 const KILLED_GOODBYE: Duration = Duration::from_secs(5);
@@ -116,14 +118,14 @@ impl Services {
         }
     }
 
-    /// Ends them all and waits, but not for ever.
-    async fn stop(mut self) {
+    /// Ends them all and waits, at most `limit`.
+    async fn stop(&mut self, limit: Duration) {
         for cx in &self.handles {
             cx.stop();
         }
         let all = async { while self.ends.next().await.is_some() {} };
-        if tokio::time::timeout(SERVICE_GOODBYE, all).await.is_err() {
-            tracing::warn!("not every service ended within {SERVICE_GOODBYE:?}");
+        if tokio::time::timeout(limit, all).await.is_err() {
+            tracing::warn!("not every service ended within {limit:?}");
         }
     }
 }
@@ -183,13 +185,9 @@ impl Platform {
         // As long as the sockets may stay, agents that stop can still say goodbye on the bus.
         let patience = if reason == Reason::Quit { options.shutdown_timeout } else { SOCKETS_AFTER_SIGNAL };
         let stopped = tokio::time::timeout(patience, &mut agents).await.is_ok();
-        if reason == Reason::Quit {
-            self.services.stop().await;
-            tokio::task::block_in_place(|| self.front.stop());
-        } else {
-            tokio::task::block_in_place(|| self.front.stop());
-            self.services.stop().await;
-        }
+        let goodbye = if reason == Reason::Quit { SERVICE_GOODBYE } else { SERVICE_GOODBYE_AFTER_SIGNAL };
+        self.services.stop(goodbye).await;
+        tokio::task::block_in_place(|| self.front.stop());
         if !stopped {
             agents.await;
         }
