@@ -23,6 +23,11 @@ const REJECTED_ROWS: i64 = 10_000;
 /// Pages in the log before it is folded back: 16 MiB, so that bursts do not pay two more fsyncs every 4 MiB.
 const CHECKPOINT_PAGES: i64 = 4000;
 
+/// Free pages that stay in the file: 4 MiB.
+const KEEP_FREE_PAGES: i64 = 1024;
+/// Pages given back to the file system at a time.
+const SPACE_SLICE_PAGES: i64 = 512;
+
 /// What the cache file could not do.
 #[derive(Debug, thiserror::Error)]
 #[error("cache {path}: {doing}: {source}")]
@@ -380,6 +385,17 @@ impl Cache {
         Ok(batch)
     }
 
+    /// Gives free pages back to the file system, a slice at a time. True: there is more. For idle moments.
+    pub fn give_back_space(&mut self) -> bool {
+        let free = || self.db.pragma_query_value(None, "freelist_count", |r| r.get::<_, i64>(0));
+        // Space that a few batches will need again is not worth the writes.
+        if free().is_ok_and(|n| n < KEEP_FREE_PAGES) {
+            return false;
+        }
+        let sliced = self.db.execute_batch(&format!("PRAGMA incremental_vacuum({SPACE_SLICE_PAGES})"));
+        sliced.is_ok() && free().is_ok_and(|n| n >= KEEP_FREE_PAGES)
+    }
+
     /// Puts a record aside that the store refuses. It stays in the file for people to look at.
     pub fn reject(&mut self, id: i64, why: &str) -> Result<(), CacheError> {
         let moved = self.move_to_rejected(id, why);
@@ -458,8 +474,10 @@ fn meta_value(v: rusqlite::types::ValueRef<'_>) -> Value {
 
 fn prepare(db: &Connection) -> rusqlite::Result<()> {
     db.busy_timeout(std::time::Duration::from_secs(10))?;
-    // Must come before the first table; on existing files it has no effect and theirs stays.
-    db.pragma_update(None, "auto_vacuum", "FULL")?;
+    // The original has FULL, which moves pages at every commit: with a backlog that costs more than the records
+    // themselves. INCREMENTAL keeps the same file format (either program opens it and may switch back) and gives the
+    // space back when there is nothing else to do. Must come before the first table.
+    db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;

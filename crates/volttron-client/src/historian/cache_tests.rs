@@ -57,7 +57,7 @@ fn the_journal_is_one_that_survives_power_loss() {
         |p: &str| cache.db.pragma_query_value(None, p, |r| r.get::<_, rusqlite::types::Value>(0)).unwrap();
     assert_eq!(get("journal_mode"), rusqlite::types::Value::Text("wal".into()));
     assert_eq!(get("synchronous"), rusqlite::types::Value::Integer(2));
-    assert_eq!(get("auto_vacuum"), rusqlite::types::Value::Integer(1));
+    assert_eq!(get("auto_vacuum"), rusqlite::types::Value::Integer(2));
 }
 
 #[test]
@@ -139,6 +139,20 @@ fn above_the_cap_the_oldest_rows_go_and_the_error_table_first() {
     let all = cache.next_batch(3000, &InFlight::default()).unwrap();
     let round = cache.commit_round(&ids(&all), std::iter::empty(), Some(cap)).unwrap();
     assert_eq!(round, Round { full: false, trimmed: 0 });
+}
+
+#[test]
+fn space_of_a_backlog_that_is_gone_is_given_back() {
+    let (_dir, mut cache) = open();
+    let value = format!("\"{}\"", "x".repeat(1000));
+    let points: Vec<_> = (0..8000).map(|_| point("a", "10:00:00", &value)).collect();
+    add(&mut cache, &points);
+    let full = cache.used_pages().unwrap();
+    cache.commit_round(&(1..=8000).collect::<Vec<_>>(), std::iter::empty(), None).unwrap();
+    while cache.give_back_space() {}
+    let pages: i64 = cache.db.pragma_query_value(None, "page_count", |r| r.get(0)).unwrap();
+    assert!((pages as f64) < full / 1.5, "{pages} of {full}");
+    assert!(!cache.give_back_space());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The batches handed to the store and not reported back yet.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::record::Record;
@@ -10,7 +10,8 @@ use super::record::Record;
 #[derive(Debug, Default)]
 pub struct InFlight {
     ids: HashSet<i64>,
-    keys: HashSet<(Arc<str>, String)>,
+    /// Times on their way per topic.
+    times: HashMap<Arc<str>, HashSet<String>>,
     batches: VecDeque<Arc<Vec<Record>>>,
 }
 
@@ -36,16 +37,15 @@ impl InFlight {
     }
 
     /// Is a record of this (topic, time) on its way?
-    pub fn has_key(&self, topic: &Arc<str>, ts: &str) -> bool {
-        // The set is only probed when something is in flight, so the copy of the text does not matter otherwise.
-        !self.keys.is_empty() && self.keys.contains(&(Arc::clone(topic), ts.to_owned()))
+    pub fn has_key(&self, topic: &str, ts: &str) -> bool {
+        self.times.get(topic).is_some_and(|times| times.contains(ts))
     }
 
     /// Notes a batch that is handed over now.
     pub fn add(&mut self, batch: Arc<Vec<Record>>) {
         for r in batch.iter() {
             self.ids.insert(r.id);
-            self.keys.insert((Arc::clone(&r.topic), r.ts.clone()));
+            self.times.entry(Arc::clone(&r.topic)).or_default().insert(r.ts.clone());
         }
         self.batches.push_back(batch);
     }
@@ -55,13 +55,13 @@ impl InFlight {
         let batch = self.batches.pop_front()?;
         for r in batch.iter() {
             self.ids.remove(&r.id);
-            self.keys.remove(&(Arc::clone(&r.topic), r.ts.clone()));
+            if let Some(times) = self.times.get_mut(&r.topic) {
+                times.remove(&r.ts);
+                if times.is_empty() {
+                    self.times.remove(&r.topic);
+                }
+            }
         }
         Some(batch)
-    }
-
-    /// Forgets everything: the store thread was replaced.
-    pub fn clear(&mut self) {
-        *self = Self::default();
     }
 }

@@ -164,7 +164,8 @@ impl Writer {
             }
             let mut control = Vec::new();
             let had = self.loads.len();
-            self.mailbox.take(self.next_wake(), &mut self.loads, &mut control);
+            let wake = if self.tidy_up() { Some(Instant::now()) } else { self.next_wake() };
+            self.mailbox.take(wake, &mut self.loads, &mut control);
             if self.loads.len() > had {
                 self.hurry_retry();
             }
@@ -172,6 +173,13 @@ impl Writer {
                 self.on_control(message);
             }
         }
+    }
+
+    /// Uses an idle moment to shrink the cache file. True: there is more to do.
+    fn tidy_up(&mut self) -> bool {
+        let idle = self.loads.is_empty() && self.handled.is_empty() && self.flight.is_empty();
+        idle && self.stop_at.is_none()
+            && self.cache.as_mut().is_some_and(|c| c.outstanding() == 0 && c.give_back_space())
     }
 
     fn is_done(&self) -> bool {
