@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod check;
 mod fuzz;
+mod historian;
 mod shell;
 mod sim;
 mod test;
@@ -38,6 +39,18 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         args: Vec<String>,
     },
+    /// Points per second the historian makes durable, beside what the disk does
+    BenchHistorian {
+        /// One small round, for CI; the goal is shown but not demanded
+        #[arg(long)]
+        short: bool,
+    },
+    /// Kill the historian at random moments under load; every acknowledged point must be stored exactly once
+    SoakHistorian {
+        /// How often to kill it
+        #[arg(long, default_value_t = 100)]
+        rounds: u32,
+    },
 }
 
 fn main() -> ExitCode {
@@ -47,6 +60,8 @@ fn main() -> ExitCode {
         Task::Sim(args) => sim::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Bench { args } => return bench::run(&args),
+        Task::BenchHistorian { short } => bench_historian(short),
+        Task::SoakHistorian { rounds } => historian::soak(rounds),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -55,4 +70,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn bench_historian(short: bool) -> shell::Outcome {
+    let report = historian::bench(short)?;
+    println!("{}", report.text());
+    if short || report.passed() { Ok(()) } else { Err("the historian missed its goal".into()) }
 }
