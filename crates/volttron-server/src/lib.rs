@@ -6,6 +6,7 @@
 
 pub mod auth;
 pub mod bridge;
+pub mod ctl;
 pub mod front;
 pub mod lock;
 pub mod logging;

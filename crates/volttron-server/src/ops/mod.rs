@@ -1,3 +1,68 @@
 //! What the command line tools do, one function per verb. Returns data and texts; never prints, never exits.
+//!
+//! Start reading at [`session`] (the way to the platform) and [`agents`] (what is installed, and how it does).
 
+pub mod agents;
 pub mod auth;
+pub mod lifecycle;
+pub mod select;
+pub mod session;
+
+use std::io;
+
+use volttron_client::{CallError, CallErrorKind, SpawnError};
+
+pub use session::{Session, Target};
+
+/// Why a verb failed. The text is for people; [`OpError::code`] is the exit code.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpError {
+    /// The verb needs the platform.
+    #[error("VOLTTRON is not running. This command requires VOLTTRON platform to be running")]
+    NotRunning,
+    /// The arguments do not fit together.
+    #[error("{0}")]
+    Usage(String),
+    /// Nothing fits a pattern, or too much does.
+    #[error("{0}")]
+    Selection(String),
+    /// What was asked for cannot be done; the text says why and what to do.
+    #[error("{0}")]
+    Refused(String),
+    /// A key file is missing or unreadable.
+    #[error("{0}")]
+    Keys(String),
+    /// A file of the home or one that was named.
+    #[error("{what}: {source}")]
+    File {
+        /// Which.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No connection.
+    #[error("{0}")]
+    Connect(#[from] SpawnError),
+    /// The platform refused or did not answer.
+    #[error("{0}")]
+    Call(#[from] CallError),
+}
+
+impl OpError {
+    /// Exit code (cli.md section 4).
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::NotRunning | Self::Selection(_) => 10,
+            Self::Usage(_) => 2,
+            Self::Call(e) if e.kind() == CallErrorKind::Timeout => 75,
+            Self::Call(_) => 20,
+            Self::Refused(_) | Self::Keys(_) | Self::File { .. } | Self::Connect(_) => 1,
+        }
+    }
+
+    /// Whether the platform did not answer in time.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Call(e) if e.kind() == CallErrorKind::Timeout)
+    }
+}

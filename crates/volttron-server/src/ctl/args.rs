@@ -1,0 +1,282 @@
+//! The command line of `vctl`, as clap reads it (cli.md section 4).
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::ops::auth::AuthCommand;
+use crate::ops::select::Filters;
+
+/// Manage a VOLTTRON platform and its agents.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vctl",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Examples:\n  \
+        vctl install ./my-agent --agent-config config.json --tag pump --start\n  \
+        vctl status                     what runs, and how it does\n  \
+        vctl start --tag pump\n  \
+        vctl config store platform.driver devices/campus/building/ahu1 ahu1.json\n  \
+        vctl shutdown --platform        stop everything\n\n\
+        Agents are chosen by the beginning of their uuid, by identity, or by the beginning of their name;\n\
+        `*` and `?` are wildcards."
+)]
+pub struct Cli {
+    /// Options that every command takes, before or after its name
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Options of every command.
+#[derive(Args, Debug)]
+pub struct Global {
+    /// Read further settings from this file
+    #[arg(short, long, value_name = "FILE", global = true, help_heading = "Global options")]
+    pub config: Vec<PathBuf>,
+    /// Show where a failure on the platform came from
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub debug: bool,
+    /// How long to wait for the platform, in seconds
+    #[arg(short, long, value_name = "SECS", global = true, help_heading = "Global options")]
+    pub timeout: Option<f64>,
+    /// Connect to this address instead of the local socket
+    #[arg(long, value_name = "ADDR", global = true, help_heading = "Global options")]
+    pub vip_address: Option<String>,
+    /// Home of the platform, instead of VOLTTRON_HOME
+    #[arg(long, value_name = "DIR", global = true, help_heading = "Global options")]
+    pub vhome: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+    /// Say more
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Global options")]
+    pub verbose: u8,
+    /// Say less
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Global options")]
+    pub quiet: u8,
+    /// Accepted for compatibility
+    #[arg(long, value_name = "N", global = true, hide = true)]
+    pub verboseness: Option<i64>,
+    /// Accepted for compatibility
+    #[arg(long, value_name = "ADDR", global = true, hide = true)]
+    pub msgdebug: Option<String>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+#[command(rename_all = "kebab-case")]
+pub enum Command {
+    /// List installed agents
+    List(ListArgs),
+    /// Show which agents run, and how they do
+    Status(ListArgs),
+    /// Show what is known about the health of an agent
+    Health(Selection),
+    /// List the identities on the message bus
+    Peerlist,
+    /// Start agents, and wait until they are up
+    #[command(
+        after_help = "Examples:\n  vctl start listener\n  vctl start --tag pump\n  vctl start --all-tagged"
+    )]
+    Start {
+        /// Which
+        #[command(flatten)]
+        selection: Selection,
+        /// How long an agent may take to report its health, in seconds; 0 = do not wait
+        #[arg(long, value_name = "SECS", default_value_t = 15.0)]
+        wait: f64,
+    },
+    /// Stop agents
+    Stop(Selection),
+    /// Stop agents and start them again
+    Restart {
+        /// Which
+        #[command(flatten)]
+        selection: Selection,
+        /// How long an agent may take to report its health, in seconds; 0 = do not wait
+        #[arg(long, value_name = "SECS", default_value_t = 15.0)]
+        wait: f64,
+    },
+    /// Let agents start with the platform
+    Enable {
+        /// Which
+        #[command(flatten)]
+        selection: Selection,
+        /// Priority, 0 to 99; higher numbers start first
+        #[arg(short, long, value_name = "NN", default_value = "50", allow_hyphen_values = true)]
+        priority: String,
+    },
+    /// Do not let agents start with the platform
+    Disable(Selection),
+    /// Set, show or remove the tag of an agent
+    Tag {
+        /// The agent
+        agent: String,
+        /// The new tag; without it, the present one is shown
+        tag: Option<String>,
+        /// Remove the tag
+        #[arg(short, long, conflicts_with = "tag")]
+        remove: bool,
+        /// How the agent is looked up
+        #[command(flatten)]
+        filters: FilterArgs,
+    },
+    /// Remove agents: their program, configuration file, data and auth entry
+    Remove {
+        /// Which
+        #[command(flatten)]
+        selection: Selection,
+        /// Remove several agents, and data, without asking
+        #[arg(short, long)]
+        force: bool,
+    },
+    /// Forget the exit codes of removed agents
+    Clear {
+        /// Of all agents that ended
+        #[arg(short, long)]
+        all: bool,
+    },
+    /// Stop all agents
+    Shutdown {
+        /// And the platform
+        #[arg(long)]
+        platform: bool,
+    },
+    /// Manage authorization entries and encryption keys
+    Auth {
+        /// What to do
+        #[command(subcommand)]
+        command: AuthVerb,
+    },
+}
+
+/// `vctl auth`: the verbs of the rules, and those that look at agents.
+#[derive(Debug, Subcommand)]
+pub enum AuthVerb {
+    /// Verbs about the rules
+    #[command(flatten)]
+    Rules(AuthCommand),
+    /// Show the public keys of installed agents
+    Publickey(ListArgs),
+}
+
+/// Which agents, and how they are shown.
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// Which
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Show at least N characters of the uuid; 0 = all
+    #[arg(short = 'n', value_name = "N", default_value_t = 1)]
+    pub min_uuid: usize,
+}
+
+/// Which agents.
+#[derive(Args, Debug, Default)]
+pub struct Selection {
+    /// Beginning of a uuid, an identity, or beginning of a name; `*` and `?` are wildcards
+    #[arg(value_name = "PATTERN")]
+    pub patterns: Vec<String>,
+    /// What patterns are compared with
+    #[command(flatten)]
+    pub filters: FilterArgs,
+}
+
+/// What patterns are compared with.
+#[derive(Args, Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub struct FilterArgs {
+    /// Patterns are whole uuids
+    #[arg(long)]
+    pub uuid: bool,
+    /// Patterns are whole names
+    #[arg(long)]
+    pub name: bool,
+    /// Patterns are whole tags
+    #[arg(long = "tag", id = "by_tag")]
+    pub tag: bool,
+    /// Patterns are whole identities
+    #[arg(long, alias = "vip-identity")]
+    pub identity: bool,
+    /// Every agent with a tag
+    #[arg(long)]
+    pub all_tagged: bool,
+    /// Every agent
+    #[arg(long = "all", id = "all_agents")]
+    pub all: bool,
+}
+
+impl From<FilterArgs> for Filters {
+    fn from(args: FilterArgs) -> Self {
+        Self {
+            uuid: args.uuid,
+            name: args.name,
+            tag: args.tag,
+            identity: args.identity,
+            all_tagged: args.all_tagged,
+            all: args.all,
+        }
+    }
+}
+
+impl Selection {
+    /// The filters.
+    pub fn filters(&self) -> Filters {
+        self.filters.into()
+    }
+}
+
+impl Command {
+    /// The word in messages.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::List(_) => "list",
+            Self::Status(_) => "status",
+            Self::Health(_) => "health",
+            Self::Peerlist => "peerlist",
+            Self::Start { .. } => "start",
+            Self::Stop(_) => "stop",
+            Self::Restart { .. } => "restart",
+            Self::Enable { .. } => "enable",
+            Self::Disable(_) => "disable",
+            Self::Tag { .. } => "tag",
+            Self::Remove { .. } => "remove",
+            Self::Clear { .. } => "clear",
+            Self::Shutdown { .. } => "shutdown",
+            Self::Auth { .. } => "auth",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_anywhere_and_abbreviations_nowhere() {
+        for line in ["vctl --json -t 5 status", "vctl status --json -t 5", "vctl --json status -t 5 abc"] {
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            assert_eq!((cli.global.json, cli.global.timeout), (true, Some(5.0)), "{line}");
+        }
+        for line in ["vctl status --jso", "vctl start --all-tag", "vctl start --tagg x", "vctl nonsense"] {
+            assert_eq!(Cli::try_parse_from(line.split(' ')).unwrap_err().exit_code(), 2, "{line}");
+        }
+        let cli = Cli::try_parse_from(["vctl", "start", "--tag", "listener"]).unwrap();
+        let Some(Command::Start { selection, .. }) = cli.command else { panic!("not start") };
+        assert_eq!(
+            (selection.patterns.as_slice(), selection.filters.tag),
+            (&["listener".to_owned()][..], true)
+        );
+    }
+}

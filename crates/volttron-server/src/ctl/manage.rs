@@ -1,0 +1,283 @@
+//! Commands that change something about installed agents or end the platform.
+
+use std::time::Duration;
+
+use volttron_client::CallError;
+
+use super::Vctl;
+use super::args::Selection;
+use super::output::Output;
+use super::show::report_misses;
+use crate::ops::agents::{self, AgentRow, StatusRow};
+use crate::ops::lifecycle::{self, Came};
+use crate::ops::select::Filters;
+use crate::ops::{OpError, Session};
+
+/// How long the platform may take to end once its agents have.
+const PLATFORM_DOWN: Duration = Duration::from_mins(1);
+
+fn need_pattern(command: &str, selection: &Selection) -> Result<(), OpError> {
+    if selection.patterns.is_empty() && !selection.filters().stand_alone() {
+        return Err(OpError::Usage(format!("name at least one agent: vctl {command} PATTERN...")));
+    }
+    Ok(())
+}
+
+/// The installed agents that the selection means, with their processes. Misses are reported.
+async fn chosen_status(
+    session: &Session,
+    command: &str,
+    selection: &Selection,
+    out: &mut Output,
+) -> Result<Vec<StatusRow>, OpError> {
+    need_pattern(command, selection)?;
+    let all = agents::status(session).await?;
+    let known: Vec<AgentRow> = all.iter().map(|row| row.agent.clone()).collect();
+    let chosen = agents::choose(&known, &selection.patterns, selection.filters());
+    report_misses(command, &chosen, out);
+    let row = |agent: &AgentRow| all.iter().find(|row| row.agent.uuid == agent.uuid).cloned();
+    Ok(chosen.agents.iter().filter_map(row).collect())
+}
+
+pub(super) async fn start(
+    vctl: &Vctl,
+    selection: &Selection,
+    wait: Duration,
+    out: &mut Output,
+) -> Result<u8, OpError> {
+    let session = vctl.connect().await?;
+    let rows = chosen_status(&session, "start", selection, out).await?;
+    let idle: Vec<AgentRow> = rows.into_iter().filter(|row| !row.is_running()).map(|row| row.agent).collect();
+    start_all(&session, &idle, wait, out).await
+}
+
+/// Starts agents one after another, then waits for all of them together.
+async fn start_all(
+    session: &Session,
+    agents: &[AgentRow],
+    wait: Duration,
+    out: &mut Output,
+) -> Result<u8, OpError> {
+    let mut failed: Option<OpError> = None;
+    let mut started = Vec::new();
+    for agent in agents {
+        out.line(&format!("Starting {} {}", agent.uuid, agent.name));
+        match lifecycle::start(session, agent).await {
+            Ok(()) => started.push(agent),
+            // Somebody else was faster: it runs, which is what was asked for.
+            Err(OpError::Call(CallError::Remote(e))) if e.detail() == Some("agent is already running") => {}
+            Err(error) if agents.len() == 1 => return Err(error),
+            Err(error) => {
+                out.complain(&format!("start: error: {}: {error}", agent.identity));
+                failed = Some(error);
+            }
+        }
+    }
+    let mut code = failed.map_or(0, |error| error.code());
+    if wait.is_zero() {
+        return Ok(code);
+    }
+    let waits = started.iter().map(|agent| lifecycle::wait_up(session, agent, wait));
+    for (agent, came) in started.iter().zip(futures_util::future::join_all(waits).await) {
+        if !report_start(agent, &came?, wait, out) {
+            code = code.max(1);
+        }
+    }
+    Ok(code)
+}
+
+/// Explains a start that did not go well; true if the agent runs.
+fn report_start(agent: &AgentRow, came: &Came, wait: Duration, out: &mut Output) -> bool {
+    match came {
+        Came::Up { .. } => true,
+        Came::Silent { pid } => {
+            out.complain(&format!(
+                "{} runs (pid {pid}) but has not reported its health within {} s; look at it with: vctl status {}",
+                agent.identity,
+                wait.as_secs_f64(),
+                agent.identity
+            ));
+            true
+        }
+        Came::Ended { code, last_log } => {
+            let how = match code {
+                105 => "it refused its configuration (exit code 105)".to_owned(),
+                code if *code < 0 => format!("it was ended by signal {}", -code),
+                code => format!("it ended with exit code {code}"),
+            };
+            out.complain(&format!("start: error: {} did not come up: {how}", agent.identity));
+            if last_log.is_empty() {
+                out.complain("It wrote nothing. The platform's log may tell more.");
+            } else {
+                out.complain("Its last lines were:");
+                for line in last_log {
+                    out.complain(&format!("  {line}"));
+                }
+            }
+            false
+        }
+    }
+}
+
+pub(super) async fn stop(vctl: &Vctl, selection: &Selection, out: &mut Output) -> Result<u8, OpError> {
+    let session = vctl.connect().await?;
+    let rows = chosen_status(&session, "stop", selection, out).await?;
+    let running: Vec<AgentRow> =
+        rows.into_iter().filter(StatusRow::is_running).map(|row| row.agent).collect();
+    stop_all(&session, &running, out).await?;
+    Ok(0)
+}
+
+async fn stop_all(session: &Session, agents: &[AgentRow], out: &mut Output) -> Result<(), OpError> {
+    for agent in agents {
+        out.line(&format!("Stopping {} {}", agent.uuid, agent.name));
+    }
+    let stops = agents.iter().map(|agent| lifecycle::stop(session, agent));
+    futures_util::future::join_all(stops).await.into_iter().collect()
+}
+
+pub(super) async fn restart(
+    vctl: &Vctl,
+    selection: &Selection,
+    wait: Duration,
+    out: &mut Output,
+) -> Result<u8, OpError> {
+    let session = vctl.connect().await?;
+    let rows = chosen_status(&session, "restart", selection, out).await?;
+    let running: Vec<AgentRow> =
+        rows.iter().filter(|row| row.is_running()).map(|row| row.agent.clone()).collect();
+    stop_all(&session, &running, out).await?;
+    let all: Vec<AgentRow> = rows.into_iter().map(|row| row.agent).collect();
+    start_all(&session, &all, wait, out).await
+}
+
+/// The agents for commands that also work on the files of a platform that does not run.
+async fn chosen_anywhere(
+    vctl: &Vctl,
+    command: &str,
+    selection: &Selection,
+    out: &mut Output,
+) -> Result<(Option<Session>, Vec<AgentRow>, bool), OpError> {
+    need_pattern(command, selection)?;
+    let session = vctl.connect_if_running().await?;
+    let all = agents::list(vctl.home(), session.as_ref()).await?;
+    let chosen = agents::choose(&all, &selection.patterns, selection.filters());
+    let missed = report_misses(command, &chosen, out);
+    Ok((session, chosen.agents, missed))
+}
+
+pub(super) async fn enable(
+    vctl: &Vctl,
+    selection: &Selection,
+    priority: &str,
+    out: &mut Output,
+) -> Result<u8, OpError> {
+    let padded = format!("{priority:0>2}");
+    let (session, chosen, missed) = chosen_anywhere(vctl, "enable", selection, out).await?;
+    for agent in &chosen {
+        lifecycle::prioritize(vctl.home(), session.as_ref(), agent, Some(&padded)).await?;
+        out.line(&format!("Enabling {} {} with priority {padded}", agent.uuid, agent.name));
+    }
+    Ok(if missed { 10 } else { 0 })
+}
+
+pub(super) async fn disable(vctl: &Vctl, selection: &Selection, out: &mut Output) -> Result<u8, OpError> {
+    let (session, chosen, missed) = chosen_anywhere(vctl, "disable", selection, out).await?;
+    for agent in chosen.iter().filter(|agent| !agent.priority.is_empty()) {
+        lifecycle::prioritize(vctl.home(), session.as_ref(), agent, None).await?;
+        out.line(&format!("Disabling {} {}", agent.uuid, agent.name));
+    }
+    Ok(if missed { 10 } else { 0 })
+}
+
+pub(super) async fn tag(
+    vctl: &Vctl,
+    pattern: &str,
+    tag: Option<&str>,
+    remove: bool,
+    filters: Filters,
+    out: &mut Output,
+) -> Result<u8, OpError> {
+    let session = vctl.connect_if_running().await?;
+    let all = agents::list(vctl.home(), session.as_ref()).await?;
+    let chosen = agents::choose(&all, &[pattern.to_owned()], filters);
+    let agent = match chosen.agents.as_slice() {
+        [agent] => agent,
+        [] if chosen.ambiguous.is_empty() => {
+            return Err(OpError::Selection(format!("agent not found: {pattern}")));
+        }
+        _ => return Err(OpError::Selection("multiple agents selected".to_owned())),
+    };
+    match tag {
+        Some(tag) => {
+            lifecycle::tag(vctl.home(), session.as_ref(), agent, Some(tag)).await?;
+            out.line(&format!("Tagging {} {}", agent.uuid, agent.name));
+        }
+        None if remove => {
+            lifecycle::tag(vctl.home(), session.as_ref(), agent, None).await?;
+            out.line(&format!("Removing tag for {} {}", agent.uuid, agent.name));
+        }
+        None if !agent.tag.is_empty() => out.line(&agent.tag),
+        None => {}
+    }
+    Ok(0)
+}
+
+pub(super) async fn remove(
+    vctl: &Vctl,
+    selection: &Selection,
+    force: bool,
+    out: &mut Output,
+) -> Result<u8, OpError> {
+    need_pattern("remove", selection)?;
+    let session = vctl.connect().await?;
+    let all = agents::list(vctl.home(), Some(&session)).await?;
+    let mut missed = false;
+    let mut doomed: Vec<AgentRow> = Vec::new();
+    let patterns: Vec<Vec<String>> = if selection.patterns.is_empty() {
+        vec![Vec::new()]
+    } else {
+        selection.patterns.iter().map(|p| vec![p.clone()]).collect()
+    };
+    for pattern in &patterns {
+        let chosen = agents::choose(&all, pattern, selection.filters());
+        missed |= report_misses("remove", &chosen, out);
+        if chosen.agents.len() > 1 && !force {
+            let shown = pattern.first().map_or("", String::as_str);
+            out.complain(&format!("remove: error: pattern returned multiple agents: {shown}"));
+            out.complain("Use -f or --force to force removal of multiple agents.");
+            return Ok(10);
+        }
+        doomed.extend(chosen.agents);
+    }
+    for agent in &doomed {
+        let asks = !force && out.is_interactive() && lifecycle::has_data(vctl.home(), agent);
+        if asks && !out.confirm(&format!("Delete {} together with its data?", agent.identity)) {
+            continue;
+        }
+        out.line(&format!("Removing {} {}", agent.uuid, agent.name));
+        lifecycle::remove(&session, agent).await?;
+    }
+    Ok(if missed { 10 } else { 0 })
+}
+
+pub(super) async fn clear(vctl: &Vctl, all: bool) -> Result<u8, OpError> {
+    let session = vctl.connect().await?;
+    lifecycle::clear(&session, all).await?;
+    Ok(0)
+}
+
+pub(super) async fn shutdown(vctl: &Vctl, platform: bool, out: &mut Output) -> Result<u8, OpError> {
+    let session = vctl.connect().await?;
+    lifecycle::stop_agents(&session).await?;
+    if !platform {
+        return Ok(0);
+    }
+    lifecycle::stop_platform(&session).await?;
+    session.close().await;
+    if lifecycle::wait_down(vctl.home(), PLATFORM_DOWN).await {
+        return Ok(0);
+    }
+    out.complain("The platform has not ended within a minute. Its log tells what it waits for.");
+    Ok(1)
+}

@@ -1,0 +1,159 @@
+//! `vctl` (and `volttron-ctl`): parse, call the verb, show what it gave, choose the exit code. No logic of its own.
+//!
+//! Starts no more than it needs: a single-threaded runtime, one connection, questions that do not depend on each
+//! other at once.
+
+mod args;
+mod auth;
+mod manage;
+mod output;
+mod render;
+mod show;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser};
+use volttron_utils::config::OptionFile;
+use volttron_utils::home::{Home, expand};
+
+use args::{AuthVerb, Cli, Command, Global};
+use output::Output;
+
+use crate::ops::{OpError, Session, Target};
+
+/// Limit of each exchange with the platform, unless `--timeout` says otherwise.
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Runs the program.
+pub fn main(command_line: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(command_line) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout and are a success; a closed pipe is nobody's fault.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let Some(command) = cli.command else {
+        let _ = Cli::command().print_help();
+        return ExitCode::SUCCESS;
+    };
+    let mut out = Output::default();
+    let word = command.word();
+    let outcome = Vctl::new(&cli.global).and_then(|vctl| run(&vctl, command, &mut out));
+    let code = match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            out.complain(&describe(word, &error));
+            if let (true, OpError::Call(call)) = (cli.global.debug, &error) {
+                out.complain(&format!("{call:#?}"));
+            }
+            error.code()
+        }
+    };
+    ExitCode::from(code)
+}
+
+/// `<command>: error: <message>`, save where scripts know a fixed text.
+fn describe(word: &str, error: &OpError) -> String {
+    match error {
+        OpError::NotRunning => error.to_string(),
+        _ if error.is_timeout() => format!("{word}: operation timed out"),
+        _ => format!("{word}: error: {error}"),
+    }
+}
+
+fn run(vctl: &Vctl, command: Command, out: &mut Output) -> Result<u8, OpError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| OpError::File { what: "cannot start".to_owned(), source })?;
+    runtime.block_on(async {
+        tokio::select! {
+            code = dispatch(vctl, command, out) => code,
+            // Ctrl-C (cli.md section 4, exit codes).
+            _ = tokio::signal::ctrl_c() => Ok(1),
+        }
+    })
+}
+
+async fn dispatch(vctl: &Vctl, command: Command, out: &mut Output) -> Result<u8, OpError> {
+    match command {
+        Command::List(args) => show::list(vctl, &args, out).await,
+        Command::Status(args) => show::status(vctl, &args, out).await,
+        Command::Health(selection) => show::health(vctl, &selection, out).await,
+        Command::Peerlist => show::peerlist(vctl, out).await,
+        Command::Start { selection, wait } => manage::start(vctl, &selection, seconds(wait), out).await,
+        Command::Stop(selection) => manage::stop(vctl, &selection, out).await,
+        Command::Restart { selection, wait } => manage::restart(vctl, &selection, seconds(wait), out).await,
+        Command::Enable { selection, priority } => manage::enable(vctl, &selection, &priority, out).await,
+        Command::Disable(selection) => manage::disable(vctl, &selection, out).await,
+        Command::Tag { agent, tag, remove, filters } => {
+            manage::tag(vctl, &agent, tag.as_deref(), remove, filters.into(), out).await
+        }
+        Command::Remove { selection, force } => manage::remove(vctl, &selection, force, out).await,
+        Command::Clear { all } => manage::clear(vctl, all).await,
+        Command::Shutdown { platform } => manage::shutdown(vctl, platform, out).await,
+        Command::Auth { command: AuthVerb::Rules(command) } => auth::rules(vctl, command, out).await,
+        Command::Auth { command: AuthVerb::Publickey(args) } => auth::publickey(vctl, &args, out).await,
+    }
+}
+
+/// Seconds as typed; nonsense counts as none.
+fn seconds(number: f64) -> Duration {
+    Duration::try_from_secs_f64(number).unwrap_or_default()
+}
+
+/// What every command works with.
+struct Vctl {
+    target: Target,
+    json: bool,
+}
+
+impl Vctl {
+    fn new(global: &Global) -> Result<Self, OpError> {
+        let home = match &global.vhome {
+            Some(path) => Home::new(expand(&path.to_string_lossy())),
+            None => Home::from_env(),
+        }
+        .map_err(|e| OpError::Usage(e.to_string()))?;
+        let mut files = Vec::new();
+        if std::env::var_os("SKIP_VOLTTRON_CONFIG").is_none() {
+            files.push(OptionFile::load_or_empty(&home.config_file()));
+        }
+        files.extend(global.config.iter().map(|path| OptionFile::load(path)));
+        let files =
+            files.into_iter().collect::<Result<Vec<_>, _>>().map_err(|e| OpError::Usage(e.to_string()))?;
+        // Settings before any section are the server's as well; only sections of ours count for the address.
+        let setting = |key| files.iter().rev().find_map(|f| own_setting(f, key));
+        let typed = setting("timeout").and_then(|text| text.parse().ok());
+        let timeout = match global.timeout.or(typed) {
+            Some(number) => Duration::try_from_secs_f64(number)
+                .map_err(|e| OpError::Usage(format!("--timeout {number}: {e}")))?,
+            None => DEFAULT_TIMEOUT,
+        };
+        let address = global.vip_address.clone().or_else(|| setting("vip-address"));
+        Ok(Self { target: Target { home, address, timeout }, json: global.json })
+    }
+
+    fn home(&self) -> &Home {
+        &self.target.home
+    }
+
+    async fn connect(&self) -> Result<Session, OpError> {
+        self.target.connect().await
+    }
+
+    /// A connection if the platform runs; commands that can do without use the files then.
+    async fn connect_if_running(&self) -> Result<Option<Session>, OpError> {
+        if self.target.is_running() { self.connect().await.map(Some) } else { Ok(None) }
+    }
+}
+
+fn own_setting(file: &OptionFile, key: &str) -> Option<String> {
+    let ours = |section: &str| section == "global" || section == "volttron-ctl";
+    let entry = file.entries().iter().rev().find(|e| e.key == key && e.section.as_deref().is_some_and(ours));
+    entry.map(volttron_utils::config::Entry::value)
+}

@@ -1,0 +1,76 @@
+//! Standard output and standard error of the program. A reader that went away is not an error.
+
+use std::io::{self, IsTerminal, Write};
+
+use crate::ops::auth::Prompt;
+
+/// Where commands write.
+#[derive(Debug)]
+pub struct Output {
+    out: io::Stdout,
+    err: io::Stderr,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self { out: io::stdout(), err: io::stderr() }
+    }
+}
+
+impl Output {
+    /// Text to standard output, as it is.
+    pub fn print(&mut self, text: &str) {
+        let _ = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+    }
+
+    /// A line to standard output.
+    pub fn line(&mut self, text: &str) {
+        self.print(&format!("{text}\n"));
+    }
+
+    /// A line to standard error.
+    pub fn complain(&mut self, text: &str) {
+        let _ = writeln!(self.err, "{text}");
+    }
+
+    /// Text to standard error, as it is.
+    pub fn heading(&mut self, text: &str) {
+        let _ = self.err.write_all(text.as_bytes());
+    }
+
+    /// Asks a yes-or-no question on the terminal; without one, or without an answer, it is no.
+    pub fn confirm(&mut self, question: &str) -> bool {
+        if !io::stdin().is_terminal() || !self.is_interactive() {
+            return false;
+        }
+        self.heading(&format!("{question} [y/N] "));
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "Yes")
+    }
+
+    /// Whether a person looks at standard error.
+    pub fn is_interactive(&self) -> bool {
+        self.err.is_terminal()
+    }
+}
+
+/// The person behind standard input.
+#[derive(Debug, Default)]
+pub struct Person;
+
+impl Prompt for Person {
+    fn ask(&mut self, question: &str) -> io::Result<String> {
+        let mut out = io::stdout().lock();
+        out.write_all(question.as_bytes())?;
+        out.flush()?;
+        let mut answer = String::new();
+        if io::stdin().read_line(&mut answer)? == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the input has ended"));
+        }
+        Ok(answer.trim_end_matches(['\n', '\r']).to_owned())
+    }
+
+    fn tell(&mut self, line: &str) {
+        Output::default().line(line);
+    }
+}

@@ -1,0 +1,181 @@
+//! Tables and JSON of `vctl` (cli.md section 4.2). Pure: data in, text out. Headings and rows are separate texts,
+//! because headings go to standard error.
+
+use serde_json::{Map, Value, json};
+use volttron_utils::json as pyjson;
+
+use crate::ops::agents::{AgentRow, StatusRow};
+use crate::ops::select::short_length;
+
+/// A table as text.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// The line of headings.
+    pub heading: String,
+    /// One line per agent.
+    pub rows: String,
+}
+
+/// `list` and `auth publickey`: agents and one more column, right-aligned.
+pub fn list(rows: &[(AgentRow, String)], last: &str, min_uuid: usize) -> Table {
+    let agents = || rows.iter().map(|(agent, _)| agent);
+    let n = short_length(agents().map(|a| a.uuid.as_str()), min_uuid);
+    let name = width(agents().map(|a| &a.name), 5);
+    let identity = width(agents().map(|a| &a.identity), 3);
+    let tag = width(agents().map(|a| &a.tag), 3);
+    let line = |uuid: &str, a: &str, b: &str, c: &str, d: &str| {
+        format!("{uuid:n$} {a:name$} {b:identity$} {c:tag$} {d:>6}\n")
+    };
+    Table {
+        heading: line("", "AGENT", "IDENTITY", "TAG", last),
+        rows: rows
+            .iter()
+            .map(|(a, cell)| line(cut(&a.uuid, n), &a.name, &a.identity, &a.tag, cell))
+            .collect(),
+    }
+}
+
+/// `status`.
+pub fn status(rows: &[StatusRow], min_uuid: usize) -> Table {
+    let n = short_length(rows.iter().map(|r| r.agent.uuid.as_str()), min_uuid);
+    let uuid_width = n.max("UUID".len());
+    let name = width(rows.iter().map(|r| &r.agent.name), 5);
+    let identity = width(rows.iter().map(|r| &r.agent.identity), "IDENTITY".len());
+    let tag = width(rows.iter().map(|r| &r.agent.tag), 3);
+    let line = |uuid: &str, a: &str, b: &str, c: &str, status: &str, health: &str| {
+        format!("{uuid:uuid_width$} {a:name$} {b:identity$} {c:tag$} {status:<15} {health}\n")
+    };
+    let row = |r: &StatusRow| {
+        let a = &r.agent;
+        line(cut(&a.uuid, n), &a.name, &a.identity, &a.tag, &r.status(), &r.health_word())
+    };
+    Table {
+        heading: line("UUID", "AGENT", "IDENTITY", "TAG", "STATUS", "HEALTH"),
+        rows: rows.iter().map(row).collect(),
+    }
+}
+
+/// `list --json` and `auth publickey --json`.
+pub fn list_json(rows: &[(AgentRow, String)], last: &str) -> String {
+    let all: Map<String, Value> = rows
+        .iter()
+        .map(|(agent, cell)| {
+            let mut object = base(agent);
+            object.insert(last.to_owned(), cell.clone().into());
+            (agent.identity.clone(), object.into())
+        })
+        .collect();
+    pretty(&Value::Object(all))
+}
+
+/// `status --json`.
+pub fn status_json(rows: &[StatusRow]) -> String {
+    let all: Map<String, Value> = rows
+        .iter()
+        .map(|row| {
+            let mut object = base(&row.agent);
+            object.insert("status".to_owned(), row.status().into());
+            object.insert("health".to_owned(), row.health.clone().unwrap_or_else(|| json!("")));
+            (row.agent.identity.clone(), object.into())
+        })
+        .collect();
+    pretty(&Value::Object(all))
+}
+
+fn base(agent: &AgentRow) -> Map<String, Value> {
+    [
+        ("agent_uuid", &agent.uuid),
+        ("name", &agent.name),
+        ("identity", &agent.identity),
+        ("agent_tag", &agent.tag),
+    ]
+    .into_iter()
+    .map(|(key, text)| (key.to_owned(), text.clone().into()))
+    .collect()
+}
+
+/// JSON with an indent of 2 and a line end.
+pub fn pretty(value: &Value) -> String {
+    indented(value, 2)
+}
+
+/// JSON with an indent and a line end.
+pub fn indented(value: &Value, spaces: usize) -> String {
+    // A `Value` always has a text.
+    pyjson::to_indent(value, spaces).unwrap_or_default() + "\n"
+}
+
+fn width<'a>(texts: impl Iterator<Item = &'a String>, least: usize) -> usize {
+    texts.map(|text| text.chars().count()).max().unwrap_or(0).max(least)
+}
+
+fn cut(uuid: &str, n: usize) -> &str {
+    uuid.get(..n).unwrap_or(uuid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agent(uuid: &str, name: &str, identity: &str, tag: &str) -> AgentRow {
+        AgentRow {
+            uuid: uuid.into(),
+            name: name.into(),
+            identity: identity.into(),
+            tag: tag.into(),
+            priority: String::new(),
+        }
+    }
+
+    #[test]
+    fn list_is_laid_out_as_in_the_original() {
+        let rows = [
+            (agent("e1", "forwarder-5.1", "fwd", ""), String::new()),
+            (agent("a2", "listeneragent-3.3", "listeneragent-3.3_2", "hallway"), "50".to_owned()),
+            (agent("63", "weatheragent-2.0", "weather.noaa", ""), String::new()),
+        ];
+        let table = list(&rows, "PRI", 1);
+        assert_eq!(table.heading, "  AGENT             IDENTITY            TAG        PRI\n");
+        assert_eq!(
+            table.rows,
+            "e forwarder-5.1     fwd                               \n\
+             a listeneragent-3.3 listeneragent-3.3_2 hallway     50\n\
+             6 weatheragent-2.0  weather.noaa                      \n"
+        );
+        assert_eq!(list_json(&[], "PRI"), "{}\n");
+        let value: Value = serde_json::from_str(&list_json(&rows, "PRI")).unwrap();
+        assert_eq!(
+            value["listeneragent-3.3_2"],
+            json!({"agent_uuid": "a2", "name": "listeneragent-3.3", "identity": "listeneragent-3.3_2",
+                   "agent_tag": "hallway", "PRI": "50"})
+        );
+    }
+
+    #[test]
+    fn status_columns_line_up_whatever_the_uuid_width() {
+        let health = json!({"peer": "p", "message": "GOOD"});
+        let rows = [
+            StatusRow {
+                agent: agent("a2", "p-1", "pump", "t"),
+                pid: Some(12872),
+                exit: None,
+                health: Some(health.clone()),
+            },
+            StatusRow { agent: agent("e1", "q-1", "q", ""), pid: Some(1), exit: Some(-2), health: None },
+        ];
+        for n in [1, 0] {
+            let table = status(&rows, n);
+            let at = table.heading.find("STATUS").unwrap();
+            let lines: Vec<&str> = table.rows.lines().collect();
+            assert!(lines[0][at..].starts_with("running [12872] GOOD"), "{lines:?}");
+            assert!(lines[1][at..].starts_with("-2              "), "{lines:?}");
+            assert_eq!(table.heading.find("HEALTH"), Some(at + 16));
+        }
+        let value: Value = serde_json::from_str(&status_json(&rows)).unwrap();
+        assert_eq!(
+            (&value["pump"]["status"], &value["pump"]["health"]),
+            (&json!("running [12872]"), &health)
+        );
+        assert_eq!(value["q"]["health"], "");
+    }
+}

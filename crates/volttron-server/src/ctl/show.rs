@@ -1,0 +1,103 @@
+//! Commands that only look: list, status, health, peerlist.
+
+use serde_json::{Value, json};
+
+use super::args::{ListArgs, Selection};
+use super::output::Output;
+use super::{Vctl, render};
+use crate::ops::agents::{self, AgentRow};
+use crate::ops::{OpError, select};
+
+const NONE: &str = "No installed Agents found";
+
+/// Tells about patterns that fit nothing; true if there was any.
+pub(super) fn report_misses(command: &str, chosen: &agents::Chosen, out: &mut Output) -> bool {
+    for pattern in &chosen.unmatched {
+        out.complain(&format!("Agents NOT found using 'vctl {command}' on pattern: {pattern}"));
+    }
+    for text in &chosen.ambiguous {
+        out.complain(&format!("{command}: error: {text}"));
+    }
+    !chosen.unmatched.is_empty() || !chosen.ambiguous.is_empty()
+}
+
+pub(super) async fn list(vctl: &Vctl, args: &ListArgs, out: &mut Output) -> Result<u8, OpError> {
+    let session = vctl.connect_if_running().await?;
+    let all = agents::list(vctl.home(), session.as_ref()).await?;
+    let chosen = agents::choose(&all, &args.selection.patterns, args.selection.filters());
+    let rows: Vec<(AgentRow, String)> =
+        chosen.agents.into_iter().map(|agent| (agent.clone(), agent.priority)).collect();
+    show_list(vctl, &rows, "PRI", args.min_uuid, out);
+    Ok(0)
+}
+
+/// Shows agents and one more column.
+pub(super) fn show_list(
+    vctl: &Vctl,
+    rows: &[(AgentRow, String)],
+    last: &str,
+    min_uuid: usize,
+    out: &mut Output,
+) {
+    if vctl.json {
+        out.print(&render::list_json(rows, last));
+    } else if rows.is_empty() {
+        out.complain(NONE);
+    } else {
+        let table = render::list(rows, last, min_uuid);
+        out.heading(&table.heading);
+        out.print(&table.rows);
+    }
+}
+
+pub(super) async fn status(vctl: &Vctl, args: &ListArgs, out: &mut Output) -> Result<u8, OpError> {
+    let session = vctl.connect().await?;
+    let all = agents::status(&session).await?;
+    let known: Vec<AgentRow> = all.iter().map(|row| row.agent.clone()).collect();
+    let chosen = agents::choose(&known, &args.selection.patterns, args.selection.filters());
+    let missed = report_misses("status", &chosen, out);
+    let rows: Vec<_> =
+        all.into_iter().filter(|row| chosen.agents.iter().any(|a| a.uuid == row.agent.uuid)).collect();
+    if vctl.json {
+        out.print(&render::status_json(&rows));
+    } else if !rows.is_empty() {
+        let table = render::status(&rows, args.min_uuid);
+        out.heading(&table.heading);
+        out.print(&table.rows);
+    } else if !missed {
+        out.complain(NONE);
+    }
+    Ok(if missed && rows.is_empty() { 10 } else { 0 })
+}
+
+pub(super) async fn health(vctl: &Vctl, selection: &Selection, out: &mut Output) -> Result<u8, OpError> {
+    if selection.patterns.is_empty() && !select::Filters::from(selection.filters).stand_alone() {
+        return Err(OpError::Usage("name an agent: vctl health PATTERN".to_owned()));
+    }
+    let session = vctl.connect().await?;
+    let (all, health) =
+        tokio::join!(agents::list(vctl.home(), Some(&session)), agents::platform_health(&session));
+    let (chosen, health) = (agents::choose(&all?, &selection.patterns, selection.filters()), health?);
+    let missed = report_misses("health", &chosen, out);
+    for agent in &chosen.agents {
+        match health.get(&agent.identity) {
+            Some(report) => out.print(&render::indented(report, 4)),
+            None if vctl.json => out.print(&render::indented(&json!({}), 4)),
+            None => out.complain(&format!("No health associated with {}", agent.identity)),
+        }
+    }
+    Ok(if missed { 10 } else { 0 })
+}
+
+pub(super) async fn peerlist(vctl: &Vctl, out: &mut Output) -> Result<u8, OpError> {
+    let session = vctl.connect().await?;
+    let peers = agents::peerlist(&session).await?;
+    if vctl.json {
+        out.print(&render::pretty(&Value::from(peers)));
+    } else {
+        for peer in peers {
+            out.line(&peer);
+        }
+    }
+    Ok(0)
+}

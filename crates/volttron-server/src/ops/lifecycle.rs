@@ -1,0 +1,180 @@
+//! Starting, stopping, tagging, enabling, removing agents, and stopping the platform (cli.md section 4.3).
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use volttron_utils::files::FileLock;
+use volttron_utils::home::Home;
+
+use super::agents::{AgentRow, platform_health};
+use super::{OpError, Session};
+use crate::supervisor::installed::{self, InstalledAgent};
+
+/// Pause between two looks at an agent that is coming up.
+const LOOK_AGAIN: Duration = Duration::from_millis(25);
+/// What the platform itself gives an agent that does not stop (life cycle section 7), and some.
+const STOP_LIMIT: Duration = Duration::from_secs(130);
+
+/// How a start went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// The process lives and its agent has reported its health.
+    Up {
+        /// Process id.
+        pid: i64,
+    },
+    /// The process lives, but was not heard of within the wait.
+    Silent {
+        /// Process id.
+        pid: i64,
+    },
+    /// The process ended.
+    Ended {
+        /// Exit code, or minus the signal.
+        code: i64,
+        /// The last lines it wrote.
+        last_log: Vec<String>,
+    },
+}
+
+/// Starts an agent's process; does not wait for the agent.
+pub async fn start(session: &Session, agent: &AgentRow) -> Result<(), OpError> {
+    session.control("start_agent").arg(&agent.uuid).send_value().await?;
+    Ok(())
+}
+
+/// Waits until a started agent has come up or has ended, at most `limit`.
+pub async fn wait_up(session: &Session, agent: &AgentRow, limit: Duration) -> Result<Came, OpError> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let (status, health) = tokio::join!(
+            session.control("agent_status").arg(&agent.uuid).send::<(Option<i64>, Option<i64>)>(),
+            platform_health(session),
+        );
+        let (pid, exit) = status?;
+        if let Some(code) = exit {
+            return Ok(Came::Ended { code, last_log: last_log(session, &agent.uuid).await });
+        }
+        let Some(pid) = pid else {
+            return Err(OpError::Refused(format!("{} was not started", agent.identity)));
+        };
+        let health = health.unwrap_or_default();
+        let heard = health.get(&agent.identity).and_then(|h| h.get("message"));
+        if heard.is_some_and(|word| word != "STARTING") {
+            return Ok(Came::Up { pid });
+        }
+        if Instant::now() >= deadline {
+            return Ok(Came::Silent { pid });
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// The last lines an agent wrote, as far as the platform tells.
+async fn last_log(session: &Session, uuid: &str) -> Vec<String> {
+    let details: Value = session.control("agent_details").arg(uuid).send().await.unwrap_or_default();
+    let lines = details.get("last_log").and_then(Value::as_array);
+    lines.map(|lines| lines.iter().filter_map(Value::as_str).map(str::to_owned).collect()).unwrap_or_default()
+}
+
+/// Stops an agent and waits for the end of its process.
+pub async fn stop(session: &Session, agent: &AgentRow) -> Result<(), OpError> {
+    session.control("stop_agent").arg(&agent.uuid).send_value().await?;
+    Ok(())
+}
+
+/// Removes an agent: stops it, deletes its auth entry and its directory.
+pub async fn remove(session: &Session, agent: &AgentRow) -> Result<(), OpError> {
+    let limit = session.timeout().max(STOP_LIMIT);
+    session.control("remove_agent").arg(&agent.uuid).timeout(limit).send_value().await?;
+    Ok(())
+}
+
+/// Whether an agent on this host has written data that a removal would delete.
+pub fn has_data(home: &Home, agent: &AgentRow) -> bool {
+    fs::read_dir(home.agent(&agent.identity).data()).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+/// Sets or removes the tag.
+pub async fn tag(
+    home: &Home,
+    session: Option<&Session>,
+    agent: &AgentRow,
+    tag: Option<&str>,
+) -> Result<(), OpError> {
+    match session {
+        Some(session) => {
+            session.control("tag_agent").arg(&agent.uuid).arg(tag).send_value().await?;
+        }
+        None => on_disk(home, agent, |found| found.set_tag(tag))?,
+    }
+    Ok(())
+}
+
+/// Sets the priority of autostart, or takes the agent out of it.
+pub async fn prioritize(
+    home: &Home,
+    session: Option<&Session>,
+    agent: &AgentRow,
+    priority: Option<&str>,
+) -> Result<(), OpError> {
+    if let Some(text) = priority {
+        installed::check_priority(text).map_err(|e| OpError::Usage(e.to_string()))?;
+    }
+    match session {
+        Some(session) => {
+            session.control("prioritize_agent").arg(&agent.uuid).arg(priority).send_value().await?;
+        }
+        None => on_disk(home, agent, |found| found.set_priority(priority))?,
+    }
+    Ok(())
+}
+
+fn on_disk(
+    home: &Home,
+    agent: &AgentRow,
+    change: impl FnOnce(&mut InstalledAgent) -> std::io::Result<()>,
+) -> Result<(), OpError> {
+    let (all, _) = installed::list(home);
+    let mut found = all
+        .into_iter()
+        .find(|a| a.uuid == agent.uuid)
+        .ok_or_else(|| OpError::Selection(format!("{} was removed meanwhile", agent.identity)))?;
+    let what = found.dir.path().display().to_string();
+    change(&mut found).map_err(|source| OpError::File { what, source })
+}
+
+/// Forgets exit codes: of all agents that ended, or only of removed ones.
+pub async fn clear(session: &Session, all: bool) -> Result<(), OpError> {
+    session.control("clear_status").arg(all).send_value().await?;
+    Ok(())
+}
+
+/// Stops every agent.
+pub async fn stop_agents(session: &Session) -> Result<(), OpError> {
+    let limit = session.timeout().max(STOP_LIMIT);
+    session.control("shutdown").timeout(limit).send_value().await?;
+    Ok(())
+}
+
+/// Asks the platform to end. It may be gone before it can answer, so no answer is waited for.
+pub async fn stop_platform(session: &Session) -> Result<(), OpError> {
+    session.control("stop_platform").notify().await?;
+    Ok(())
+}
+
+/// Waits until no platform owns the home any more; false after `limit`.
+pub async fn wait_down(home: &Home, limit: Duration) -> bool {
+    let deadline = Instant::now() + limit;
+    loop {
+        let held = FileLock::is_held(&home.lock_file()).unwrap_or(false);
+        if home.running().is_none() && !held {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
