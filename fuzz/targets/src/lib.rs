@@ -12,6 +12,9 @@ mod json;
 pub use frames::frames;
 pub use json::{pubsub_json, rpc_json};
 
+/// One target: panics if a promise is broken.
+pub type Target = fn(&[u8]);
+
 /// All targets by the name of their corpus directory.
-pub const TARGETS: &[(&str, fn(&[u8]))] =
+pub const TARGETS: &[(&str, Target)] =
     &[("frames", frames), ("pubsub_json", pubsub_json), ("rpc_json", rpc_json)];
