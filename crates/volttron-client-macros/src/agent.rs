@@ -39,6 +39,8 @@ pub fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> 
             continue;
         }
         let method = method::read(function)?;
+        // Handlers are async whether they wait or not.
+        function.attrs.push(syn::parse_quote!(#[allow(clippy::unused_async)]));
         for marker in &markers {
             if let Marker::Rpc { name, .. } = marker {
                 let name = name.as_ref().map_or_else(|| method.name.to_string(), LitStr::value);

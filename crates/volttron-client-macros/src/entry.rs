@@ -36,6 +36,7 @@ pub fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> 
     let name = &signature.ident;
     Ok(quote! {
         fn main() -> ::std::process::ExitCode {
+            #[allow(clippy::unused_async)]
             #function
             let program = ::volttron_client::Program::new(::volttron_client::package!(), #identity) #schema;
             ::volttron_client::run_with(&program, #name)

@@ -20,7 +20,7 @@ use volttron_utils::vip::typed;
 
 use crate::link::{LinkSender, Message, RouterInfo};
 use crate::meter::Meter;
-use crate::requests::{Answer, Requests};
+use crate::requests::{Answer, Requests, Ticket};
 use crate::{AgentError, CallError, auth, config, health, heartbeat, peerlist, pubsub, rpc};
 
 /// An agent's handle to the bus: cheap to clone, usable from any task.
@@ -250,11 +250,7 @@ impl Cx {
         make: impl FnOnce(&str) -> Result<Vec<Bytes>, CallError>,
     ) -> Result<Answer, CallError> {
         let address = peer_frame(peer)?;
-        let mut ticket = self.0.requests.begin(&address).map_err(|_| CallError::TooMany)?;
-        // Looked at after registering: a link that goes down later ends this ticket too.
-        if !self.connected() {
-            return Err(CallError::Disconnected);
-        }
+        let mut ticket = self.ticket(peer)?;
         let args = make(ticket.id())?;
         let mut message = Message::new(address, Bytes::copy_from_slice(subsystem.as_bytes()));
         message.id = Bytes::copy_from_slice(ticket.id().as_bytes());
@@ -271,6 +267,13 @@ impl Cx {
             Ok(Ok(Answer::Down)) => Err(CallError::Disconnected),
             Ok(done) => done,
         }
+    }
+
+    /// A place for the answer of `peer`.
+    pub(crate) fn ticket(&self, peer: &str) -> Result<Ticket<'_>, CallError> {
+        let ticket = self.0.requests.begin(&peer_frame(peer)?).map_err(|_| CallError::TooMany)?;
+        // Looked at after registering: a link that goes down later ends this ticket too.
+        if self.connected() { Ok(ticket) } else { Err(CallError::Disconnected) }
     }
 
     /// Sends without waiting for an answer; refused when not connected.

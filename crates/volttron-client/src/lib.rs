@@ -55,7 +55,7 @@ pub use peerlist::PeerEvent;
 #[cfg(feature = "zmq")]
 pub use program::{AgentMain, Package, Program, Start, StartError, run, run_with};
 pub use pubsub::{Publication, SubscribeOptions, Subscription};
-pub use rpc::{Call, Caller, Method, Request};
+pub use rpc::{BatchCall, Call, Caller, Method, Request};
 pub use schedule::JobHandle;
 pub use volttron_client_macros::agent;
 #[cfg(feature = "zmq")]
@@ -70,3 +70,8 @@ pub use volttron_utils::jsonrpc::{Params, RpcError};
 pub mod __macros {
     pub use serde_json::{Value, json};
 }
+
+/// Compiles the examples of the README.
+#[cfg(all(doctest, feature = "zmq"))]
+#[doc = include_str!("../README.md")]
+pub struct ReadmeExamples;

@@ -185,6 +185,26 @@ async fn calls_carry_arguments_results_and_exceptions() {
 }
 
 #[tokio::test]
+async fn batches_are_answered_in_order() {
+    let platform = TestPlatform::new().await;
+    let _probe = platform.agent("probe", Probe::default()).await;
+    let alice = platform.peer("alice").await;
+    let one = |n: i64| Params::Positional(vec![json!(n)]);
+    let batch = alice.batch("probe").call("echo", one(1)).notify("echo", one(2)).call("nope", Params::None);
+    let outcomes = batch.call("echo", one(3)).send().await.unwrap();
+    assert_eq!(outcomes.len(), 3);
+    assert_eq!(outcomes[0].as_ref().unwrap(), &json!([1, 1]));
+    assert!(matches!(outcomes[1], Err(CallError::NoSuchMethod { .. })));
+    assert_eq!(outcomes[2].as_ref().unwrap(), &json!([3, 1]));
+    assert!(alice.batch("probe").notify("echo", one(2)).send().await.unwrap().is_empty());
+    let nobody = alice.batch("nobody").call("x", Params::None).call("y", Params::None).send().await;
+    assert!(matches!(nobody, Err(CallError::Unreachable { .. })), "{nobody:?}");
+    assert!(alice.inspect("probe").await.unwrap().contains(&"echo".to_owned()));
+    assert_eq!(alice.inspect_method("probe", "echo").await.unwrap()["doc"], "Gives back what it gets.");
+    assert_eq!(alice.waiting_requests(), 0);
+}
+
+#[tokio::test]
 async fn every_agent_answers_the_built_in_methods() {
     let platform = TestPlatform::new().await;
     let probe = platform.builder("probe", Probe::default()).version("3.1").auth(true).spawn().await.unwrap();

@@ -2,6 +2,7 @@
 //!
 //! Must never wait for a handler: a call that a handler makes is answered through this very loop.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
@@ -9,6 +10,7 @@ use volttron_utils::vip::{VipError, subsystem};
 
 use super::{CxFn, ExitReason};
 use crate::Cx;
+use crate::cx::panic_text;
 use crate::link::{DownReason, Link, LinkEvent, Message, RouterInfo};
 use crate::requests::Answer;
 
@@ -60,7 +62,13 @@ impl RunLoop {
     fn on_event(&mut self, event: Option<LinkEvent>) -> Option<ExitReason> {
         match event {
             Some(LinkEvent::Message(message)) => {
-                self.on_message(&message);
+                // Whatever a peer sends, the agent lives on.
+                let taken = std::panic::catch_unwind(AssertUnwindSafe(|| self.on_message(&message)));
+                if let Err(panic) = taken {
+                    self.cx.0.meter.panics.add(1);
+                    let text = panic_text(&*panic);
+                    tracing::error!("dropped a '{}' message: {text}", message.subsystem_str());
+                }
                 None
             }
             Some(LinkEvent::Up(info)) => {

@@ -51,9 +51,12 @@ pub enum EnvironmentError {
     Connect(#[from] ConnectError),
 }
 
+/// Gives the value of a variable.
+type Lookup = dyn Fn(&str) -> Option<String>;
+
 /// The variables of one process.
 pub struct Environment {
-    get: Box<dyn Fn(&str) -> Option<String>>,
+    get: Box<Lookup>,
 }
 
 impl std::fmt::Debug for Environment {

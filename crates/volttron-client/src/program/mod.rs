@@ -226,13 +226,11 @@ where
         tag: environment.tag(),
     };
     let connector: ZmqConnector = environment.connector(&identity)?;
-    let auth = environment.auth_enabled();
     let agent = make(start).await?;
     let builder = AgentBuilder::new(agent)
         .identity(identity)
         .version(program.package.version)
         .data_dir(data_dir)
-        .auth(auth)
         .connector(connector);
     tokio::select! {
         spawned = builder.spawn() => {

@@ -3,6 +3,7 @@
 //! Owns the method table, binding of arguments, dispatch with its bounds, and the built-in methods every agent
 //! answers. Decisions about callers are in [`crate::access`]; `dispatch` is the one place that asks for them.
 
+mod batch;
 mod builtin;
 mod call;
 mod dispatch;
@@ -15,6 +16,7 @@ use std::sync::atomic::AtomicUsize;
 
 use tokio::sync::Semaphore;
 
+pub use batch::BatchCall;
 pub use call::{Call, DEFAULT_TIMEOUT};
 pub use method::Method;
 pub use request::{Caller, Request};
