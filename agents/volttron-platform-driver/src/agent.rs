@@ -11,7 +11,7 @@ use volttron_client::driver::{Device, DeviceContext, DriverError, DriverFactory}
 use volttron_client::{Action, Actions, Agent, AgentError, ConfigEvent, Cx, Registrar, Status as Health};
 
 use crate::fake::FakeFactory;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, NoDevice};
 use crate::instance::{Instance, Running};
 use crate::limits;
 use crate::modbus::ModbusFactory;
@@ -122,23 +122,33 @@ impl PlatformDriver {
 
     async fn device_changed(self: Arc<Self>, cx: Cx, event: ConfigEvent) -> Result<(), AgentError> {
         let Some(path) = path_of(&event.name) else { return Ok(()) };
+        let was_failed = matches!(self.fleet().get(&path), Err(NoDevice::Failed(_)));
         let meanwhile = DriverError::Config("the device is being reconfigured".into());
         let running = self.fleet().take(&path, meanwhile);
         if let Some(running) = running {
             running.stop().await;
         }
+        let mut failed = false;
         match (event.action, event.contents) {
             (Action::Delete, _) | (_, None) => self.fleet().remove(&path),
             (_, Some(entry)) => {
                 if let Err(error) = self.start_device(&cx, &path, &entry) {
                     tracing::error!(path, "the device cannot run: {error}");
                     self.fleet().put_failed(&path, error);
+                    failed = true;
                 }
             }
         }
-        let running = self.fleet().running_count();
-        self.outlet().expect_devices(running);
-        self.report_health(&cx);
+        let outlet = self.outlet();
+        if outlet.is_measuring() {
+            outlet.expect_devices(self.fleet().running_count());
+        }
+        // Health looks at every device, so only when this one makes a difference.
+        if failed || was_failed {
+            self.report_health(&cx);
+        }
+        // A thousand entries come in a row at start; calls and heartbeats must get their turn in between.
+        tokio::task::yield_now().await;
         Ok(())
     }
 

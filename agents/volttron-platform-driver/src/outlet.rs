@@ -41,6 +41,11 @@ impl Outlet {
         }
     }
 
+    /// True when rounds are measured.
+    pub fn is_measuring(&self) -> bool {
+        self.rounds.is_some()
+    }
+
     /// Says how many devices make a complete round.
     pub fn expect_devices(&self, count: usize) {
         self.devices.store(count, Ordering::Relaxed);
