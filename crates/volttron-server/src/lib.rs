@@ -8,6 +8,7 @@ pub mod auth;
 pub mod bridge;
 pub mod ctl;
 pub mod front;
+pub mod install;
 pub mod lock;
 pub mod logging;
 pub mod ops;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::ops::auth::AuthCommand;
+use crate::ops::config::ConfigCommand;
 use crate::ops::select::Filters;
 
 /// Manage a VOLTTRON platform and its agents.
@@ -78,6 +79,11 @@ pub enum Command {
     Health(Selection),
     /// List the identities on the message bus
     Peerlist,
+    /// Install an agent from a crate directory or a program
+    Install(Box<InstallArgs>),
+    /// Manage the configuration store
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Start agents, and wait until they are up
     #[command(
         after_help = "Examples:\n  vctl start listener\n  vctl start --tag pump\n  vctl start --all-tagged"
@@ -164,6 +170,79 @@ pub enum AuthVerb {
     Publickey(ListArgs),
 }
 
+/// Options of `vctl install`.
+#[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+#[command(after_help = "Examples:\n  \
+    vctl install ./my-agent --start                        a crate directory: built with cargo, then started\n  \
+    vctl install ./target/release/my-agent --tag pump      a program that is built already\n  \
+    vctl install ./my-agent --vip-identity pump --force    replace the program; keys, data and tag stay")]
+pub struct InstallArgs {
+    /// Crate directory, or a program
+    #[arg(value_name = "INSTALL_PATH")]
+    pub path: String,
+    /// Identity instead of the package's default; `{n}` becomes the first free number
+    #[arg(long, value_name = "ID")]
+    pub vip_identity: Option<String>,
+    /// Configuration file: YAML, or JSON with comments
+    #[arg(long, value_name = "FILE")]
+    pub agent_config: Option<PathBuf>,
+    /// Tag the agent
+    #[arg(long)]
+    pub tag: Option<String>,
+    /// Let it start with the platform, with priority 50
+    #[arg(long)]
+    pub enable: bool,
+    /// Let it start with the platform, with this priority (0 to 99; higher numbers start first)
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub priority: Option<String>,
+    /// Start it now
+    #[arg(long)]
+    pub start: bool,
+    /// How long it may take to report its health after the start, in seconds
+    #[arg(long, value_name = "SECS", default_value_t = 10.0)]
+    pub agent_start_time: f64,
+    /// Replace the installed agent of the same identity; keeps uuid, keys, data, tag and priority
+    #[arg(short, long)]
+    pub force: bool,
+    /// Print a line of keys and a line of values
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    /// Which program of a crate that has several
+    #[arg(long, value_name = "NAME")]
+    pub bin: Option<String>,
+    /// Features of the crate to turn on
+    #[arg(long, value_delimiter = ',')]
+    pub features: Vec<String>,
+    /// Leave the crate's default features out
+    #[arg(long)]
+    pub no_default_features: bool,
+    /// Build profile; release otherwise
+    #[arg(long)]
+    pub profile: Option<String>,
+    /// Build without using the network
+    #[arg(long)]
+    pub offline: bool,
+    /// Addition to the agent's environment
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// How long a build may take, in seconds
+    #[arg(long, value_name = "SECS", default_value_t = 1800.0)]
+    pub build_timeout: f64,
+    /// Accepted for compatibility
+    #[arg(long, value_name = "X", hide = true)]
+    pub skip_requirements: Option<String>,
+    /// Accepted for compatibility
+    #[arg(long, alias = "pre", alias = "allow-prereleases", hide = true)]
+    pub pre_release: bool,
+    /// Accepted for compatibility
+    #[arg(long, hide = true)]
+    pub verify: bool,
+    /// Accepted for compatibility
+    #[arg(long, hide = true)]
+    pub no_verify: bool,
+}
+
 /// Which agents, and how they are shown.
 #[derive(Args, Debug)]
 pub struct ListArgs {
@@ -238,6 +317,8 @@ impl Command {
             Self::Status(_) => "status",
             Self::Health(_) => "health",
             Self::Peerlist => "peerlist",
+            Self::Install(_) => "install",
+            Self::Config(_) => "config",
             Self::Start { .. } => "start",
             Self::Stop(_) => "stop",
             Self::Restart { .. } => "restart",
@@ -261,6 +342,19 @@ mod tests {
     #[test]
     fn the_definition_holds_together() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn config_store_keeps_its_own_json_switch() {
+        let cli = Cli::try_parse_from("vctl --json config store id name file --csv".split(' '))
+            .expect("as scripts say it");
+        let Some(Command::Config(ConfigCommand::Store { csv, .. })) = cli.command else {
+            panic!("not store")
+        };
+        assert!(csv);
+        for kind in ["--json", "--raw", "--csv"] {
+            assert!(Cli::try_parse_from(["vctl", "config", "store", "id", "name", kind]).is_ok(), "{kind}");
+        }
     }
 
     #[test]

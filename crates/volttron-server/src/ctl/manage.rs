@@ -87,7 +87,7 @@ async fn start_all(
 }
 
 /// Explains a start that did not go well; true if the agent runs.
-fn report_start(agent: &AgentRow, came: &Came, wait: Duration, out: &mut Output) -> bool {
+pub(super) fn report_start(agent: &AgentRow, came: &Came, wait: Duration, out: &mut Output) -> bool {
     match came {
         Came::Up { .. } => true,
         Came::Silent { pid } => {

@@ -5,6 +5,7 @@
 
 mod args;
 mod auth;
+mod install;
 mod manage;
 mod output;
 mod render;
@@ -28,7 +29,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Runs the program.
 pub fn main(command_line: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(command_line) {
+    let cli = match Cli::try_parse_from(command_line.into_iter().map(old_spelling)) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to stdout and are a success; a closed pipe is nobody's fault.
@@ -54,6 +55,11 @@ pub fn main(command_line: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     ExitCode::from(code)
+}
+
+/// The one option with a name of two letters behind a single dash.
+fn old_spelling(word: OsString) -> OsString {
+    if word == "-st" { "--agent-start-time".into() } else { word }
 }
 
 /// `<command>: error: <message>`, save where scripts know a fixed text.
@@ -85,6 +91,8 @@ async fn dispatch(vctl: &Vctl, command: Command, out: &mut Output) -> Result<u8,
         Command::Status(args) => show::status(vctl, &args, out).await,
         Command::Health(selection) => show::health(vctl, &selection, out).await,
         Command::Peerlist => show::peerlist(vctl, out).await,
+        Command::Install(args) => install::install(vctl, *args, out).await,
+        Command::Config(command) => show::config(vctl, command, out).await,
         Command::Start { selection, wait } => manage::start(vctl, &selection, seconds(wait), out).await,
         Command::Stop(selection) => manage::stop(vctl, &selection, out).await,
         Command::Restart { selection, wait } => manage::restart(vctl, &selection, seconds(wait), out).await,
@@ -110,6 +118,7 @@ fn seconds(number: f64) -> Duration {
 struct Vctl {
     target: Target,
     json: bool,
+    verbose: bool,
 }
 
 impl Vctl {
@@ -135,7 +144,7 @@ impl Vctl {
             None => DEFAULT_TIMEOUT,
         };
         let address = global.vip_address.clone().or_else(|| setting("vip-address"));
-        Ok(Self { target: Target { home, address, timeout }, json: global.json })
+        Ok(Self { target: Target { home, address, timeout }, json: global.json, verbose: global.verbose > 0 })
     }
 
     fn home(&self) -> &Home {

@@ -1,4 +1,4 @@
-//! Commands that only look: list, status, health, peerlist.
+//! Commands that show: list, status, health, peerlist, and the configuration store.
 
 use serde_json::{Value, json};
 
@@ -6,6 +6,7 @@ use super::args::{ListArgs, Selection};
 use super::output::Output;
 use super::{Vctl, render};
 use crate::ops::agents::{self, AgentRow};
+use crate::ops::config::{self, ConfigCommand};
 use crate::ops::{OpError, select};
 
 const NONE: &str = "No installed Agents found";
@@ -98,6 +99,16 @@ pub(super) async fn peerlist(vctl: &Vctl, out: &mut Output) -> Result<u8, OpErro
         for peer in peers {
             out.line(&peer);
         }
+    }
+    Ok(0)
+}
+
+pub(super) async fn config(vctl: &Vctl, command: ConfigCommand, out: &mut Output) -> Result<u8, OpError> {
+    let session = vctl.connect().await?;
+    let said = config::run(&session, command).await?;
+    match said.json.filter(|_| vctl.json) {
+        Some(json) => out.print(&render::pretty(&json)),
+        None => out.print(&said.text),
     }
     Ok(0)
 }

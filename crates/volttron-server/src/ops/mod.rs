@@ -4,6 +4,8 @@
 
 pub mod agents;
 pub mod auth;
+pub mod config;
+pub mod install;
 pub mod lifecycle;
 pub mod select;
 pub mod session;
@@ -33,6 +35,9 @@ pub enum OpError {
     /// A key file is missing or unreadable.
     #[error("{0}")]
     Keys(String),
+    /// Installing failed.
+    #[error(transparent)]
+    Install(#[from] crate::install::InstallError),
     /// A file of the home or one that was named.
     #[error("{what}: {source}")]
     File {
@@ -57,7 +62,7 @@ impl OpError {
             Self::Usage(_) => 2,
             Self::Call(e) if e.kind() == CallErrorKind::Timeout => 75,
             Self::Call(_) => 20,
-            Self::Refused(_) | Self::Keys(_) | Self::File { .. } | Self::Connect(_) => 1,
+            Self::Refused(_) | Self::Install(_) | Self::Keys(_) | Self::File { .. } | Self::Connect(_) => 1,
         }
     }
 

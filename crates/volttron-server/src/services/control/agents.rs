@@ -8,7 +8,9 @@ use volttron_utils::keys::keystore;
 use volttron_utils::time::format_timestamp;
 
 use super::{Control, change, read};
+use crate::auth::agents::admit;
 use crate::auth::file::List;
+use crate::install::{self, InstallError, Installed, StagedAgent, choose_identity};
 use crate::supervisor::installed::{self, check_priority};
 use crate::supervisor::{InstalledAgent, StartError};
 
@@ -59,10 +61,44 @@ impl Control {
                 .map_err(|e| e.to_string())?;
             }
             installed::delete(supervisor.home(), &agent).map_err(|e| format!("{}: {e}", agent.dir.path().display()))?;
+            install::drop_unused_programs(supervisor.home());
             supervisor.forget(&agent.uuid);
             Ok(())
         };
         blocking(work).await
+    }
+}
+
+impl Control {
+    /// Installs a staged program. An agent that it replaces is stopped first; whoever asked starts it again.
+    async fn install(&self, staged: StagedAgent) -> Result<Installed, RpcError> {
+        let home = self.supervisor().home().clone();
+        let (_, existing) = choose_identity(&home, &staged).map_err(refused)?;
+        let mut was_running = false;
+        if let Some(agent) = existing {
+            was_running = matches!(self.supervisor().status(&agent.uuid), (Some(_), None));
+            self.stop(&agent.uuid).await?;
+        }
+        let auth = self.deps.auth.clone();
+        let work = move || {
+            let mut installed = install::register(&home, &staged).map_err(refused)?;
+            installed.was_running = was_running;
+            auth.change(|file| admit(file, &installed.identity, installed.public_key))
+                .map_err(|e| RpcError::runtime_error(e.to_string()))?;
+            Ok(installed)
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(done) => done,
+            Err(_) => Err(RpcError::internal("the installation was interrupted")),
+        }
+    }
+}
+
+fn refused(error: InstallError) -> RpcError {
+    match error {
+        InstallError::IdentityExists(_) => RpcError::value_error("Identity already exists, but not forced!"),
+        InstallError::BadIdentity(_) | InstallError::DefaultTaken(_) => RpcError::value_error(error.to_string()),
+        other => RpcError::runtime_error(other.to_string()),
     }
 }
 
@@ -141,6 +177,18 @@ fn listed(agent: &InstalledAgent) -> Value {
 
 /// What changes.
 pub fn register_changes(b: &mut Registrar<Control>) {
+    let install = change("install_staged").param("agent").doc("Installs a program that lies on this host.");
+    b.rpc(install, |s: Arc<Control>, r: Request| async move {
+        let mut staged = r.arg::<StagedAgent>("agent")?;
+        staged.installed_by.clone_from(&r.caller.user);
+        s.install(staged).await
+    });
+    let install = change("install_agent").param("filename").var_args().var_kwargs();
+    b.rpc(install, |_: Arc<Control>, _: Request| async move {
+        let why = "packages sent over a channel cannot be installed by this version; use its vctl install, \
+                   which takes crate directories and programs";
+        Err::<(), _>(RpcError::runtime_error(why))
+    });
     b.rpc(change("start_agent").param("uuid"), |s: Arc<Control>, r: Request| async move {
         s.start(&uuid(&r)?).await
     });

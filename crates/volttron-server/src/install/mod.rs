@@ -1,0 +1,90 @@
+//! Installing agents: from a crate directory or a program file to a directory below `agents/` (lifecycle.md section 2).
+//!
+//! Two halves. [`prepare`] works for `vctl`: it recognises the source, builds it and asks the program what it is.
+//! [`register()`] works in the platform: identity, keys, files. They share a host, so what is handed over is a path.
+
+mod build;
+mod describe;
+mod prepare;
+mod register;
+mod source;
+
+use std::path::PathBuf;
+
+pub use build::Build;
+pub use prepare::{Wanted, prepare};
+pub use register::{Installed, StagedAgent, choose_identity, drop_unused_programs, register};
+pub use source::{Source, recognise};
+
+/// Why an agent was not installed. Nothing was changed then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InstallError {
+    /// There is no such file or directory.
+    #[error("Invalid file {0}")]
+    Missing(String),
+    /// It is neither a crate directory nor a program.
+    #[error("{path}: {why}")]
+    Unsupported {
+        /// What was given.
+        path: String,
+        /// What it is, and what would work.
+        why: String,
+    },
+    /// cargo did not build it.
+    #[error("cannot build {path}: {why}")]
+    Build {
+        /// The crate.
+        path: PathBuf,
+        /// What cargo said.
+        why: String,
+    },
+    /// The program does not say what it is.
+    #[error("{path} does not answer `--describe` as an agent does: {why}")]
+    Describe {
+        /// The program.
+        path: PathBuf,
+        /// What it did instead.
+        why: String,
+    },
+    /// Made for another version of the protocol.
+    #[error(
+        "{name} speaks version {theirs} of the agent protocol, this platform version {ours}; build it again with a matching volttron-client"
+    )]
+    Protocol {
+        /// The package.
+        name: String,
+        /// Its version of the protocol.
+        theirs: u64,
+        /// Ours.
+        ours: u64,
+    },
+    /// The configuration file.
+    #[error("{0}")]
+    Config(String),
+    /// The identity is taken.
+    #[error("Identity already exists.  Pass --force option to re-install.")]
+    IdentityExists(String),
+    /// The package's own identity is taken, and is no template.
+    #[error("Agent with VIP ID {0} already installed on platform.")]
+    DefaultTaken(String),
+    /// The identity cannot be used.
+    #[error("{0}")]
+    BadIdentity(String),
+    /// A file.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The key pair.
+    #[error(transparent)]
+    Keys(#[from] volttron_utils::keys::keystore::KeystoreError),
+}
+
+/// Names the file in an error.
+fn file<T>(path: &std::path::Path, done: std::io::Result<T>) -> Result<T, InstallError> {
+    done.map_err(|source| InstallError::File { path: path.to_owned(), source })
+}

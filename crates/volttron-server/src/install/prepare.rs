@@ -1,0 +1,80 @@
+//! From what the operator names to a program that says what it is.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use volttron_utils::config::load_config;
+use volttron_utils::home::Home;
+
+use super::build::Build;
+use super::describe::describe;
+use super::source::Source;
+use super::{InstallError, StagedAgent, file};
+
+/// Names of configuration files that a crate directory may bring.
+const OWN_CONFIGS: [&str; 4] = ["config", "config.json", "config.yml", "config.yaml"];
+
+/// What is asked for besides the source.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Identity, perhaps with `{n}`; the package's default otherwise.
+    pub identity: Option<String>,
+    /// Configuration file.
+    pub config: Option<PathBuf>,
+    /// Replace an agent of the same identity.
+    pub force: bool,
+    /// Additions to the environment.
+    pub env: BTreeMap<String, String>,
+}
+
+impl Wanted {
+    /// The configuration as text, and the file it is from. Without one that was named, it is the one that lies in the
+    /// crate directory, if any.
+    pub fn read_config(&self, source: &Source) -> Result<Option<(PathBuf, String)>, InstallError> {
+        let own = match source {
+            Source::Crate(dir) => OWN_CONFIGS.iter().map(|name| dir.join(name)).find(|path| path.is_file()),
+            Source::Program(_) => None,
+        };
+        let Some(path) = self.config.clone().or(own) else { return Ok(None) };
+        if !path.exists() {
+            return Err(InstallError::Config(format!("Config file {} does not exist!", path.display())));
+        }
+        load_config(&path).map_err(|e| InstallError::Config(e.to_string()))?;
+        let text = file(&path, fs::read_to_string(&path))?;
+        Ok(Some((path, text)))
+    }
+}
+
+/// Builds a crate into `stage`, or takes a program as it is, and asks it what it is. `build` says how to build; its
+/// path is that of the source.
+pub async fn prepare(
+    home: &Home,
+    source: &Source,
+    build: &Build<'_>,
+    stage: &Path,
+    wanted: Wanted,
+    config: Option<String>,
+) -> Result<StagedAgent, InstallError> {
+    let (program, origin) = match source {
+        Source::Crate(path) => {
+            file(stage, fs::create_dir_all(stage))?;
+            (build.run(home, stage).await?, json!({"kind": "path", "path": path}))
+        }
+        Source::Program(path) => (path.clone(), json!({"kind": "binary", "path": path})),
+    };
+    let description = describe(&program).await?;
+    Ok(StagedAgent {
+        program,
+        package: description.name,
+        version: description.version,
+        identity: wanted.identity,
+        default_identity: description.identity,
+        config,
+        force: wanted.force,
+        source: origin,
+        env: wanted.env,
+        installed_by: String::new(),
+    })
+}
