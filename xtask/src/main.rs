@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod check;
+mod demo;
 mod fuzz;
 mod historian;
 mod shell;
@@ -26,6 +27,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Build everything, start a platform with three agents and show live points and history
+    Demo(demo::Args),
     /// Install what the tests need (Debian and PyPI packages) and run them all
     Test(test::Args),
     /// Format, lint and structure checks
@@ -55,6 +58,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
+        Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Check => check::run(),
         Task::Sim(args) => sim::run(&args),
