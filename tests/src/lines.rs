@@ -44,8 +44,12 @@ impl Lines {
             match self.incoming.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) if wanted(&line) => return line,
                 Ok(line) => self.kept.push(line),
-                Err(RecvTimeoutError::Timeout) => panic!("waited {limit:?} in vain for {what}; got {:#?}", self.kept),
-                Err(RecvTimeoutError::Disconnected) => panic!("child ended before {what}; got {:#?}", self.kept),
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("waited {limit:?} in vain for {what}; got {:#?}", self.kept)
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("child ended before {what}; got {:#?}", self.kept)
+                }
             }
         }
     }

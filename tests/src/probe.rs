@@ -5,7 +5,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use volttron_client::link::zmq::ZmqConnector;
-use volttron_client::{Access, Agent, AgentBuilder, AgentHandle, Cx, Method, Registrar, Request, RpcError, Status};
+use volttron_client::{
+    Access, Agent, AgentBuilder, AgentHandle, ConnectOptions, Connection, Cx, Method, Registrar, Request,
+    RpcError, Status,
+};
 use volttron_utils::address::Address;
 use volttron_utils::keys::{KeyPair, PublicKey};
 
@@ -35,9 +38,10 @@ impl Agent for Probe {
         b.rpc(Method::new("fail", Access::Open).param("text"), |_: Arc<Self>, r: Request| async move {
             Err::<(), _>(RpcError::value_error(r.arg::<String>("text")?))
         });
-        b.rpc(Method::new("guarded", Access::Capability("probe_secret")), |_: Arc<Self>, _: Request| async move {
-            Ok("seen")
-        });
+        b.rpc(
+            Method::new("guarded", Access::Capability("probe_secret")),
+            |_: Arc<Self>, _: Request| async move { Ok("seen") },
+        );
         b.config("*", volttron_client::Actions::ALL, |s: Arc<Self>, _: Cx, event| async move {
             let action = event.action.as_str().to_owned();
             let _ = s.seen.send(Seen::Config(event.name, action, event.contents)).await;
@@ -70,4 +74,12 @@ pub async fn connect(
         .expect("the agent connects");
     handle.started().await;
     (handle, rx)
+}
+
+/// Connects a peer that only asks, over tcp with CURVE.
+pub async fn peer(identity: &str, address: &str, server_key: &str, keys: KeyPair) -> Connection {
+    let address: Address = address.parse().expect("an address");
+    let key: PublicKey = server_key.parse().expect("a key");
+    let connector = ZmqConnector::new(address).expect("a connector").keys(keys).serverkey(key);
+    Connection::open(ConnectOptions::new(connector).identity(identity)).await.expect("the peer connects")
 }

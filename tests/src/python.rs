@@ -120,8 +120,9 @@ impl PythonPlatform {
         let port = free_port();
         let vh = home.path().join("vh");
         fs::create_dir(&vh).expect("make the home");
-        let config =
-            format!("[volttron]\nmessage-bus = zmq\nvip-address = tcp://127.0.0.1:{port}\ninstance-name = v10\n");
+        let config = format!(
+            "[volttron]\nmessage-bus = zmq\nvip-address = tcp://127.0.0.1:{port}\ninstance-name = v10\n"
+        );
         fs::write(vh.join("config"), config).expect("write config");
         fs::write(vh.join("auth.json"), auth_file(agents).to_string()).expect("write auth.json");
         let child = launch(python, home.path(), &vh);

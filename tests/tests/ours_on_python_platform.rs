@@ -16,8 +16,11 @@ fn an_agent_of_ours_lives_on_the_python_platform() {
     let platform =
         PythonPlatform::start(&python, &[("rs", &rs_keys, own("rs")), ("py", &py_keys, own("py"))]);
     let (address, server_key) = (platform.address(), platform.server_key());
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let mut py = PythonAgent::start(&python, "py", &address, &server_key, &py_keys);
     let (ours, mut seen) = runtime.block_on(probe::connect("rs", &address, &server_key, rs_keys));
 
@@ -27,11 +30,17 @@ fn an_agent_of_ours_lives_on_the_python_platform() {
         // Calls, both directions, exceptions included.
         assert_eq!(cx.call("py", "add").arg(1).named("b", 2).send::<i64>().await.unwrap(), 3);
         let error = cx.call("py", "fail").arg("boo").send::<Value>().await.unwrap_err();
-        assert!(matches!(&error, CallError::Remote(e) if e.exc_type() == Some("builtins.ValueError")), "{error:?}");
+        assert!(
+            matches!(&error, CallError::Remote(e) if e.exc_type() == Some("builtins.ValueError")),
+            "{error:?}"
+        );
         let error = cx.call("py", "guarded").send::<Value>().await.unwrap_err();
         assert_eq!(error.kind(), CallErrorKind::Denied);
         let peers = cx.peerlist().await.unwrap();
-        assert!(peers.iter().any(|p| p == "platform.control") && peers.iter().any(|p| p == "rs"), "{peers:?}");
+        assert!(
+            peers.iter().any(|p| p == "platform.control") && peers.iter().any(|p| p == "rs"),
+            "{peers:?}"
+        );
         cx.subscribe("from/python").await.unwrap()
     });
     let value = json!({"a": [1, 2.5, null, "\u{e9}"]});

@@ -33,7 +33,10 @@ fn python_and_rust_agents_call_each_other() {
         assert_eq!(py.call("rs", "echo", json!([value])), Ok(value));
     }
     assert_eq!(py.call("rs", "add", json!([1])), Ok(json!(11)));
-    assert_eq!(py.ask("call", json!({"peer": "rs", "method": "add", "args": [1], "kwargs": {"b": 2}})), Ok(json!(3)));
+    assert_eq!(
+        py.ask("call", json!({"peer": "rs", "method": "add", "args": [1], "kwargs": {"b": 2}})),
+        Ok(json!(3))
+    );
     let error = py.call("rs", "fail", json!(["boo"])).unwrap_err();
     assert_eq!(error["type"], "RemoteError");
     assert_eq!(error["info"]["exc_type"], "builtins.ValueError");
@@ -51,7 +54,10 @@ fn python_and_rust_agents_call_each_other() {
         let value = json!({"deep": [1, 2.5, "\u{e9}", null, true]});
         assert_eq!(cx.call("py", "echo").arg(&value).send::<Value>().await.unwrap(), value);
         let error = cx.call("py", "fail").arg("boo").send::<Value>().await.unwrap_err();
-        assert!(matches!(&error, CallError::Remote(e) if e.exc_type() == Some("builtins.ValueError")), "{error:?}");
+        assert!(
+            matches!(&error, CallError::Remote(e) if e.exc_type() == Some("builtins.ValueError")),
+            "{error:?}"
+        );
         let error = cx.call("py", "nothing").send::<Value>().await.unwrap_err();
         assert_eq!(error.kind(), CallErrorKind::NoSuchMethod);
         let error = cx.call("py", "guarded").send::<Value>().await.unwrap_err();
@@ -80,7 +86,10 @@ fn publications_cross_both_ways() {
         assert_eq!(ours.cx().publish("from/nobody", &message).await.unwrap(), 0);
     });
     let seen = py.event("publication", |_| true);
-    assert_eq!((&seen["sender"], &seen["topic"], &seen["message"]), (&json!("rs"), &json!("from/rust/a"), &message));
+    assert_eq!(
+        (&seen["sender"], &seen["topic"], &seen["message"]),
+        (&json!("rs"), &json!("from/rust/a"), &message)
+    );
     assert_eq!(seen["headers"]["min_compatible_version"], "3.0");
 
     let mut subscription = runtime.block_on(ours.cx().subscribe("from/python")).unwrap();
@@ -90,7 +99,10 @@ fn publications_cross_both_ways() {
     let seen = runtime.block_on(subscription.next()).unwrap();
     assert_eq!((seen.sender.as_str(), seen.topic.as_str()), ("py", "from/python/b"));
     assert_eq!(seen.json::<Value>().unwrap(), message);
-    assert_eq!(seen.headers.get("timestamp").and_then(Value::as_str), Some("2026-03-04T17:05:00.412331+00:00"));
+    assert_eq!(
+        seen.headers.get("timestamp").and_then(Value::as_str),
+        Some("2026-03-04T17:05:00.412331+00:00")
+    );
 
     py.ask("unsubscribe", json!({"prefix": "from/rust"})).unwrap();
     assert_eq!(runtime.block_on(ours.cx().publish("from/rust/a", &message)).unwrap(), 0);
@@ -119,8 +131,11 @@ fn configuration_is_pushed_to_both_kinds_of_agent() {
     let runtime = runtime();
     let (ours, mut seen) = runtime.block_on(probe::connect("rs", &address, &server_key, rs_keys));
     let first = runtime.block_on(seen.recv()).unwrap();
-    assert!(matches!(&first, Seen::Config(name, action, Some(value))
-        if name == "config" && action == "NEW" && *value == expected), "{first:?}");
+    assert!(
+        matches!(&first, Seen::Config(name, action, Some(value))
+        if name == "config" && action == "NEW" && *value == expected),
+        "{first:?}"
+    );
 
     let mut py = PythonAgent::start(&python, "py", &address, &server_key, &py_keys);
     store("py");
@@ -133,7 +148,10 @@ fn configuration_is_pushed_to_both_kinds_of_agent() {
     assert_eq!(py.ask("config_get", json!({"name": "own"})), Ok(json!({"a": 1})));
     // Another agent's store is not its own.
     let error = py.call("config.store", "set_config", json!(["rs", "config", "{}", "json"])).unwrap_err();
-    assert!(error["text"].as_str().unwrap().contains("can call method set_config only with identity"), "{error}");
+    assert!(
+        error["text"].as_str().unwrap().contains("can call method set_config only with identity"),
+        "{error}"
+    );
     drop(ours);
     py.stop();
 }
@@ -149,7 +167,9 @@ fn heartbeats_and_health_of_python_agents_are_seen() {
         let all = py.call("platform.health", "get_platform_health", json!([])).unwrap();
         all["py"]["message"].clone()
     };
-    until("a heartbeat", Duration::from_secs(20), || (health(&mut py) == Status::Good.as_str()).then_some(()));
+    until("a heartbeat", Duration::from_secs(20), || {
+        (health(&mut py) == Status::Good.as_str()).then_some(())
+    });
     py.ask("health", json!({"status": "BAD", "context": "no data"})).unwrap();
     until("the new status", Duration::from_secs(20), || (health(&mut py) == "BAD").then_some(()));
     let peers = platform.vctl_ok(&["peerlist"]);
