@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -142,8 +142,7 @@ fn program_name(staged: &StagedAgent) -> String {
 /// Puts the program below `bin/`, in a directory of its package and version; another build of the same version gets a
 /// directory of its own. The same bytes are stored once.
 fn store_program(home: &Home, staged: &StagedAgent) -> Result<PathBuf, InstallError> {
-    let bytes = file(&staged.program, fs::read(&staged.program))?;
-    let hash = format!("{:x}", Sha256::digest(&bytes));
+    let hash = file(&staged.program, sha256(&staged.program))?;
     let plain = home.bin().join(format!("{}-{}", staged.package, staged.version));
     let hashed = home.bin().join(format!("{}-{}+{}", staged.package, staged.version, &hash[..8]));
     for root in [&plain, &hashed] {
@@ -153,12 +152,25 @@ fn store_program(home: &Home, staged: &StagedAgent) -> Result<PathBuf, InstallEr
             }
             Some(_) => {}
             None if root.exists() => {}
-            None => return write_program(home, staged, &bytes, &hash, root).map(|()| root.clone()),
+            None => return write_program(home, staged, &hash, root).map(|()| root.clone()),
         }
     }
     // Both names are taken by something incomplete: make the second one anew.
     file(&hashed, fs::remove_dir_all(&hashed))?;
-    write_program(home, staged, &bytes, &hash, &hashed).map(|()| hashed)
+    write_program(home, staged, &hash, &hashed).map(|()| hashed)
+}
+
+/// Reads in pieces: programs are large, and the platform is to stay small.
+fn sha256(path: &Path) -> io::Result<String> {
+    let mut program = fs::File::open(path)?;
+    let mut digest = Sha256::new();
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        match program.read(&mut piece)? {
+            0 => return Ok(format!("{:x}", digest.finalize())),
+            n => digest.update(&piece[..n]),
+        }
+    }
 }
 
 fn stored_hash(root: &Path) -> Option<String> {
@@ -166,20 +178,14 @@ fn stored_hash(root: &Path) -> Option<String> {
     ledger["sha256"].as_str().map(str::to_owned)
 }
 
-fn write_program(
-    home: &Home,
-    staged: &StagedAgent,
-    bytes: &[u8],
-    hash: &str,
-    root: &Path,
-) -> Result<(), InstallError> {
+fn write_program(home: &Home, staged: &StagedAgent, hash: &str, root: &Path) -> Result<(), InstallError> {
     let temporary = home.bin().join(format!(".tmp-{}", uuid::Uuid::new_v4()));
     let bin = temporary.join("bin");
     file(&bin, fs::create_dir_all(&bin))?;
     let path = bin.join(program_name(staged));
     let written = (|| {
         let mut program = fs::File::create(&path)?;
-        program.write_all(bytes)?;
+        io::copy(&mut fs::File::open(&staged.program)?, &mut program)?;
         program.set_permissions(fs::Permissions::from_mode(0o755))?;
         program.sync_all()
     })();
