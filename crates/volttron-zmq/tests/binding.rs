@@ -359,6 +359,50 @@ fn ipc_on_abstract_and_file_sockets() {
     }
 }
 
+/// libzmq built without its configuration step accepts these options and ignores them; see the build script.
+#[test]
+fn ipc_peers_are_named_by_user_and_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let endpoint = format!("ipc://@{}/named", dir.path().display());
+    let ctx = Context::new();
+    let router = ctx.socket(SocketType::Router).unwrap();
+    router.bind(&endpoint).unwrap();
+    let client = dealer(&ctx, b"eve");
+    client.connect(&endpoint).unwrap();
+    client.send("hello", 0).unwrap();
+    let address = recv(&router)[0].gets(c"Peer-Address").unwrap().to_owned();
+    let ids: Vec<&str> = address.strip_prefix("localhost:").expect(&address).split(':').collect();
+    assert_eq!(ids.len(), 3, "{address}");
+    assert_eq!(ids[2], std::process::id().to_string());
+}
+
+/// What the kernel says about this process's sockets, found by their descriptors.
+#[test]
+fn sockets_are_kept_alive_and_not_inherited() {
+    let ctx = Context::new();
+    let (router, endpoint) = router(&ctx);
+    let client = dealer(&ctx, b"kept");
+    client.set_tcp_keepalive(1).unwrap();
+    client.set_tcp_keepalive_idle(77).unwrap();
+    client.monitor("inproc://kept", events::CONNECTED).unwrap();
+    let monitor = ctx.socket(SocketType::Pair).unwrap();
+    monitor.connect("inproc://kept").unwrap();
+    client.connect(&endpoint).unwrap();
+    client.send("hello", 0).unwrap();
+    recv(&router);
+    let fd = MonitorEvent::parse(&recv(&monitor)).unwrap().value as libc::c_int;
+    let mut idle_s: libc::c_int = 0;
+    let mut len = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: room and length agree; the descriptor is open as long as the client is connected.
+    let rc = unsafe {
+        libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, (&raw mut idle_s).cast(), &raw mut len)
+    };
+    assert_eq!((rc, idle_s), (0, 77));
+    // SAFETY: asks for the flags of an open descriptor.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    assert_ne!(flags & libc::FD_CLOEXEC, 0);
+}
+
 #[test]
 fn polling_waits_for_descriptors_too() {
     use std::os::fd::AsFd;

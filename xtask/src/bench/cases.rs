@@ -21,11 +21,13 @@ struct Case {
 }
 
 /// The targets of the first landing.
-const CASES: [Case; 6] = [
+const CASES: [Case; 8] = [
     Case { name: "relay 256 B", kind: Kind::Relay, curve: false, gate: Gate::AtLeast(0.85) },
     Case { name: "relay 256 B, CURVE", kind: Kind::Relay, curve: true, gate: Gate::AtLeast(0.9) },
     Case { name: "publish 1 to 10", kind: Kind::Fanout, curve: false, gate: Gate::AtLeast(0.85) },
     Case { name: "publish 1 to 10, CURVE", kind: Kind::Fanout, curve: true, gate: Gate::AtLeast(0.85) },
+    Case { name: "echo p50", kind: Kind::Echo, curve: false, gate: Gate::AtMost(1.3) },
+    Case { name: "echo p50, CURVE", kind: Kind::Echo, curve: true, gate: Gate::AtMost(1.3) },
     Case { name: "call p50", kind: Kind::Call, curve: false, gate: Gate::AtMost(1.3) },
     Case { name: "call p50, CURVE", kind: Kind::Call, curve: true, gate: Gate::AtMost(1.3) },
 ];
@@ -121,7 +123,7 @@ impl Case {
         }
         Ok(Line {
             case: self.name.to_owned(),
-            unit: if self.kind == Kind::Call { "us" } else { "/s" },
+            unit: if matches!(self.kind, Kind::Call | Kind::Echo) { "us" } else { "/s" },
             raw: of(|r| r.0.value),
             ours: of(|r| r.1.value),
             ratio,

@@ -25,8 +25,10 @@ pub enum Kind {
     Relay,
     /// Publishes to ten subscribers per second.
     Fanout,
-    /// Time of a call between two agents.
+    /// Time of a call between two agents, against an echo between bare peers.
     Call,
+    /// Time of an echo between bare peers on both sides: what of [`Kind::Call`] is the router's.
+    Echo,
 }
 
 /// How long one measurement takes.
@@ -59,7 +61,7 @@ pub fn measure(kind: Kind, who: Contestant, curve: bool, effort: Effort) -> Outc
     let router = match (who, kind) {
         (Contestant::Ours, _) => "ours",
         (Contestant::Raw, Kind::Fanout) => "raw-fanout",
-        (Contestant::Raw, Kind::Relay | Kind::Call) => "raw-relay",
+        (Contestant::Raw, Kind::Relay | Kind::Call | Kind::Echo) => "raw-relay",
     };
     let router = Role::start(router, &keys, &[])?;
     let endpoint = router.line()?;
@@ -68,10 +70,10 @@ pub fn measure(kind: Kind, who: Contestant, curve: bool, effort: Effort) -> Outc
     let (result, _echo): (Value, Option<Role>) = match kind {
         Kind::Relay => (serde_json::from_str(&load("load-relay", effort.throughput_ms)?.line()?)?, None),
         Kind::Fanout => (serde_json::from_str(&load("load-fanout", effort.throughput_ms)?.line()?)?, None),
-        Kind::Call => {
-            let (echo, caller) = match who {
-                Contestant::Raw => ("raw-echo", "raw-caller"),
-                Contestant::Ours => ("agent-echo", "agent-caller"),
+        Kind::Call | Kind::Echo => {
+            let (echo, caller) = match (who, kind) {
+                (Contestant::Ours, Kind::Call) => ("agent-echo", "agent-caller"),
+                _ => ("raw-echo", "raw-caller"),
             };
             let echo = Role::start(echo, &keys, std::slice::from_ref(&endpoint))?;
             echo.line()?;

@@ -7,6 +7,7 @@
 //!
 //! Start at [`Front`], then `worker.rs` (the loop).
 
+mod alarm;
 mod bell;
 mod command;
 mod endpoint;
@@ -117,6 +118,7 @@ impl Front {
             reporter: outlet::Reporter::new(served.state, Instant::now()),
             commands: served.commands,
             bell: served.bell,
+            alarm: alarm::Alarm::new()?,
             stop: served.stop,
             meter: FrontMeter::default(),
         };

@@ -23,6 +23,7 @@ use zmq::{Message, Socket};
 
 use super::{
     FrontState, ZmqFrame,
+    alarm::Alarm,
     bell::Bell,
     command::{Command, FrontMeter, FrontSnapshot, PeerMeter},
     locals::{Locals, Taken},
@@ -47,6 +48,7 @@ pub(super) struct Worker<P: Policy> {
     pub(super) reporter: Reporter,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) bell: Arc<Bell>,
+    pub(super) alarm: Alarm,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) meter: FrontMeter,
 }
@@ -54,6 +56,7 @@ pub(super) struct Worker<P: Policy> {
 /// Who wants attention besides the bus's socket, which is looked at every time.
 struct Ready {
     bell: bool,
+    alarm: bool,
     zap: bool,
 }
 
@@ -73,6 +76,9 @@ impl<P: Policy> Worker<P> {
                     break;
                 }
             };
+            if ready.alarm {
+                self.alarm.answer();
+            }
             // One reading of the clock per batch is exact enough for everything the router keeps time for.
             let now = Instant::now();
             if ready.bell {
@@ -109,21 +115,27 @@ impl<P: Policy> Worker<P> {
     /// On the sockets' own descriptors instead of through `zmq_poll`, which costs six further system calls per
     /// wake-up. The price is a rule: a send or receive may use a descriptor's readiness up, so the last operation on
     /// each socket before this has to be a receive that said `EAGAIN`; `at_once` says that it was not.
-    fn wait(&self, next_tick: Instant, at_once: bool) -> Result<Ready, Box<dyn std::error::Error>> {
-        let until = self.refusal_due().map_or(next_tick, |due| due.min(next_tick));
-        let timeout = if at_once { Duration::ZERO } else { until.saturating_duration_since(Instant::now()) };
-        let mut fds: SmallVec<[PollFd<'_>; 3]> = SmallVec::new();
+    fn wait(&mut self, next_tick: Instant, at_once: bool) -> Result<Ready, Box<dyn std::error::Error>> {
+        let timeout = if at_once {
+            Some(Timespec { tv_sec: 0, tv_nsec: 0 })
+        } else {
+            let until = self.refusal_due().map_or(next_tick, |due| due.min(next_tick));
+            self.alarm.set(Instant::now(), until)?;
+            None
+        };
+        let mut fds: SmallVec<[PollFd<'_>; 4]> = SmallVec::new();
         fds.push(PollFd::from_borrowed_fd(self.socket.wait_fd()?, PollFlags::IN));
         fds.push(PollFd::from_borrowed_fd(self.bell.fd(), PollFlags::IN));
+        fds.push(PollFd::from_borrowed_fd(self.alarm.fd(), PollFlags::IN));
         if let Some((socket, _)) = &self.zap {
             fds.push(PollFd::from_borrowed_fd(socket.wait_fd()?, PollFlags::IN));
         }
-        match poll(&mut fds, Some(&Timespec::try_from(timeout)?)) {
+        match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(e) => return Err(e.into()),
         }
         let is_ready = |n: usize| fds.get(n).is_some_and(|fd| !fd.revents().is_empty());
-        Ok(Ready { bell: is_ready(1), zap: is_ready(2) })
+        Ok(Ready { bell: is_ready(1), alarm: is_ready(2), zap: is_ready(3) })
     }
 
     /// When the next held-back refusal is to be sent.

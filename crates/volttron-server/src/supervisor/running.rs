@@ -457,7 +457,13 @@ impl Supervisor {
     }
 
     /// Begins to read the pipes of a new process and to wait for its end.
-    fn attach(self: &Arc<Self>, uuid: &str, agent: &InstalledAgent, tail: Arc<LogTail>, mut process: Launched) {
+    fn attach(
+        self: &Arc<Self>,
+        uuid: &str,
+        agent: &InstalledAgent,
+        tail: Arc<LogTail>,
+        mut process: Launched,
+    ) {
         let child = &mut process.child;
         let pid = child.id();
         tracing::info!("started {} ({}) as process {pid}", agent.identity, agent.name);

@@ -54,7 +54,8 @@ impl Control {
     }
 
     async fn statistics(&self) -> Result<Value, RpcError> {
-        let snapshot = self.deps.front.snapshot().await.map_err(|e| RpcError::runtime_error(e.to_string()))?;
+        let snapshot =
+            self.deps.front.snapshot().await.map_err(|e| RpcError::runtime_error(e.to_string()))?;
         Ok(snapshot.statistics)
     }
 
@@ -67,7 +68,8 @@ impl Control {
 /// Who may change anything: the command line, the web service, and the management agents. 9.x lets everybody, which
 /// `--open-methods` brings back.
 fn operators() -> Access {
-    let names = [identity::CONTROL_CONNECTION, "platform_web", "platform.web", "platform.agent", "volttron.central"];
+    let names =
+        [identity::CONTROL_CONNECTION, "platform_web", "platform.web", "platform.agent", "volttron.central"];
     Access::Callers(names.iter().map(|&n| n.to_owned()).collect())
 }
 
@@ -117,10 +119,17 @@ fn register_platform(b: &mut Registrar<Control>) {
         Ok(statistics.get("start").is_some() && statistics.get("end").is_none())
     });
     b.rpc(read("stats.get"), |s: Arc<Control>, _: Request| async move { s.statistics().await });
-    b.rpc(change("stats.enable"), |s: Arc<Control>, _: Request| async move { s.enable_statistics(true).await });
-    b.rpc(change("stats.disable"), |s: Arc<Control>, _: Request| async move { s.enable_statistics(false).await });
     b.rpc(
-        read("bus_meter").doc("Counters of the message bus: messages, drops, refusals, and what each peer lost."),
+        change("stats.enable"),
+        |s: Arc<Control>, _: Request| async move { s.enable_statistics(true).await },
+    );
+    b.rpc(
+        change("stats.disable"),
+        |s: Arc<Control>, _: Request| async move { s.enable_statistics(false).await },
+    );
+    b.rpc(
+        read("bus_meter")
+            .doc("Counters of the message bus: messages, drops, refusals, and what each peer lost."),
         |s: Arc<Control>, _: Request| async move {
             let snapshot =
                 s.deps.front.snapshot().await.map_err(|e| RpcError::runtime_error(e.to_string()))?;
