@@ -20,6 +20,10 @@ impl<F: Frame, P: Policy> Router<F, P> {
         let Some(target) = self.peers.find(named.as_ref()).map(|name| name.peer) else { return };
         let on_wire = self.peers.get(target).is_some_and(|peer| peer.place == Place::Wire);
         let Some(from) = self.peers.get(sender) else { return };
+        if target == sender && !on_wire {
+            // Every agent says goodbye when it stops, a service of the platform too; it leaves when it is detached.
+            return;
+        }
         let may = target == sender || self.is_control(sender) || self.policy.open_methods();
         if may && on_wire {
             self.drop_peer(target, DropReason::AgentStop);
