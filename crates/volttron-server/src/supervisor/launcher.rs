@@ -90,7 +90,7 @@ fn launch(spec: &LaunchSpec) -> io::Result<Launched> {
     }
     command.envs(spec.set.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    die_with_parent(&mut command);
+    prepare_child(&mut command);
     let mut child = command.spawn()?;
     let pid = Pid::from_child(&child);
     match pidfd_open(pid, PidfdFlags::NONBLOCK) {
@@ -103,12 +103,19 @@ fn launch(spec: &LaunchSpec) -> io::Result<Launched> {
     }
 }
 
-/// Asks the kernel to send SIGTERM to the child when the platform is gone. Everything else the platform has open is
-/// close-on-exec already.
+/// Gives the child the usual answer to signals, and asks the kernel to send it SIGTERM when the platform is gone.
+/// Everything else the platform has open is close-on-exec already.
+///
+/// A platform that a script started with `&` has SIGINT ignored, and a program inherits that: an agent that relies on the
+/// default, as every Python agent does, would never notice that it is asked to stop.
 #[allow(unsafe_code)]
-fn die_with_parent(command: &mut Command) {
+fn prepare_child(command: &mut Command) {
     let parent = rustix::process::getpid();
     let prepare = move || {
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
+            // SAFETY: `signal` may be called between fork and exec, and the default disposition needs no handler.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
         // The parent may have died before the line above took effect.
         if rustix::process::getppid() == Some(parent) {
@@ -117,6 +124,6 @@ fn die_with_parent(command: &mut Command) {
             Err(io::Error::other("the platform has ended"))
         }
     };
-    // SAFETY: between fork and exec only two system calls are made; nothing allocates or takes a lock.
+    // SAFETY: between fork and exec only system calls are made; nothing allocates or takes a lock.
     unsafe { command.pre_exec(prepare) };
 }

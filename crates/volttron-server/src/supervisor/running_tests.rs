@@ -148,3 +148,18 @@ async fn autostart_starts_enabled_agents_only() {
     w.supervisor.kill_all();
     w.supervisor.stop(&enabled).await.unwrap();
 }
+
+#[tokio::test]
+#[allow(unsafe_code)]
+async fn agents_hear_sigint_though_the_platform_was_started_in_the_background() {
+    // SAFETY: ignoring a signal needs no handler. Nothing in this process waits for SIGINT.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
+    let w = world(quick());
+    let uuid = script(&w.home, "a", "trap 'exit 7' INT; echo ready; while :; do sleep 0.02; done");
+    w.supervisor.start(&uuid).await.unwrap();
+    while w.supervisor.details(&uuid).unwrap().last_log != ["ready"] {
+        tokio::task::yield_now().await;
+    }
+    w.supervisor.stop(&uuid).await.unwrap();
+    assert_eq!(w.supervisor.status(&uuid).1, Some(7));
+}
