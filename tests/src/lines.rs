@@ -1,7 +1,7 @@
 //! The output of a child process as JSON lines with deadlines.
 
 use std::io::{BufRead, BufReader, Read};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -36,20 +36,23 @@ impl Lines {
     /// # Panics
     /// With `what` and what came instead, after `limit` or when the child has closed its output.
     pub fn expect(&mut self, what: &str, limit: Duration, wanted: impl Fn(&Value) -> bool) -> Value {
+        match self.wait(limit, wanted) {
+            Some(line) => line,
+            None => panic!("waited {limit:?} in vain for {what}, or the child ended; got {:#?}", self.kept),
+        }
+    }
+
+    /// As [`Self::expect`], but none instead of a panic.
+    pub fn wait(&mut self, limit: Duration, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
         if let Some(at) = self.kept.iter().position(&wanted) {
-            return self.kept.remove(at);
+            return Some(self.kept.remove(at));
         }
         let deadline = Instant::now() + limit;
         loop {
             match self.incoming.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) if wanted(&line) => return line,
+                Ok(line) if wanted(&line) => return Some(line),
                 Ok(line) => self.kept.push(line),
-                Err(RecvTimeoutError::Timeout) => {
-                    panic!("waited {limit:?} in vain for {what}; got {:#?}", self.kept)
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    panic!("child ended before {what}; got {:#?}", self.kept)
-                }
+                Err(_) => return None,
             }
         }
     }

@@ -48,6 +48,18 @@ impl PythonAgent {
         agent
     }
 
+    /// As [`Self::start`], but none if it does not connect.
+    pub fn try_start(
+        python: &Path,
+        identity: &str,
+        address: &str,
+        server_key: &str,
+        keys: &KeyPair,
+    ) -> Option<Self> {
+        let mut agent = Self::spawn(python, identity, address, server_key, keys);
+        agent.lines.wait(PATIENCE, |line| line["event"] == "ready").is_some().then_some(agent)
+    }
+
     /// Starts the agent without waiting.
     pub fn spawn(python: &Path, identity: &str, address: &str, server_key: &str, keys: &KeyPair) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
