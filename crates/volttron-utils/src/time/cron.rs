@@ -30,20 +30,6 @@ pub struct Cron {
     either_day: bool,
 }
 
-const MONTHS: &[&str] = &[
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-];
 const WEEKDAYS: &[&str] = &["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
 
 struct Field {
@@ -57,7 +43,7 @@ const FIELDS: [Field; 5] = [
     Field { name: "minute", min: 0, max: 59, names: &[] },
     Field { name: "hour", min: 0, max: 23, names: &[] },
     Field { name: "day of month", min: 1, max: 31, names: &[] },
-    Field { name: "month", min: 1, max: 12, names: MONTHS },
+    Field { name: "month", min: 1, max: 12, names: super::MONTHS },
     Field { name: "day of week", min: 0, max: 7, names: WEEKDAYS },
 ];
 

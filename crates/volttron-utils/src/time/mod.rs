@@ -15,6 +15,22 @@ use jiff::civil::DateTime;
 use jiff::tz::Offset;
 use jiff::{Timestamp, Zoned};
 
+/// Names of the months, for everything that reads dates or schedules.
+const MONTHS: &[&str] = &[
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+];
+
 /// Now. A name for call sites that would otherwise say only `Timestamp::now`.
 pub fn now_utc() -> Timestamp {
     Timestamp::now()

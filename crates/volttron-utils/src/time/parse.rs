@@ -156,21 +156,7 @@ fn weekday(word: &str) -> bool {
 }
 
 fn month(word: &str) -> Option<i8> {
-    const NAMES: [&str; 12] = [
-        "january",
-        "february",
-        "march",
-        "april",
-        "may",
-        "june",
-        "july",
-        "august",
-        "september",
-        "october",
-        "november",
-        "december",
-    ];
-    (word.len() >= 3).then(|| in_names(word, &NAMES)).flatten().map(|i| i as i8 + 1)
+    (word.len() >= 3).then(|| in_names(word, super::MONTHS)).flatten().map(|i| i as i8 + 1)
 }
 
 fn in_names(word: &str, names: &[&str]) -> Option<usize> {
