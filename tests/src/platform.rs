@@ -23,13 +23,25 @@ pub struct Platform {
 impl Platform {
     /// A home with a `config` file, nothing started yet.
     pub fn prepare() -> Self {
-        let home = tempfile::Builder::new().prefix("vh").tempdir().expect("a temporary directory");
+        Self::prepare_in(&std::env::temp_dir())
+    }
+
+    /// As [`Self::prepare`], with the home in this directory, for tests that care what kind of disk it is on.
+    pub fn prepare_in(parent: &Path) -> Self {
+        let home = tempfile::Builder::new().prefix("vh").tempdir_in(parent).expect("a temporary directory");
         let port = free_port();
         let config = format!(
             "[volttron]\nmessage-bus = zmq\nvip-address = tcp://127.0.0.1:{port}\ninstance-name = site1\n"
         );
         fs::write(home.path().join("config"), config).expect("write config");
         Self { home, port, child: None }
+    }
+
+    /// Adds a line to the `config` file; counts from the next start on.
+    pub fn configure(&self, line: &str) {
+        let path = self.home().join("config");
+        let text = fs::read_to_string(&path).expect("read config");
+        fs::write(path, format!("{text}{line}\n")).expect("write config");
     }
 
     /// A home prepared and started.

@@ -1,6 +1,4 @@
-//! The historian's long runs: durable points per second, and `kill -9` under load.
-//!
-//! Both drive the real historian code through cargo: the load program among its examples and its crash test.
+//! The historian's durable points per second, by the load program among its examples.
 
 use serde_json::Value;
 
@@ -90,11 +88,4 @@ fn round(points: u64) -> shell::Outcome<Round> {
         cpu_us: get("cpu_us_per_point")?,
         disk_fsyncs_per_s: get("disk_fsyncs_per_s")?,
     })
-}
-
-/// Kills the historian `rounds` times under load and checks that every acknowledged point is stored exactly once.
-pub fn soak(rounds: u32) -> shell::Outcome {
-    let mut test = shell::cargo();
-    test.args(["test", "--package", PACKAGE, "--test", "crash", "--", "--nocapture"]);
-    shell::run(test.env("HISTORIAN_CRASH_ROUNDS", rounds.to_string()))
 }

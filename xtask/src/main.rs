@@ -15,6 +15,7 @@ mod fuzz;
 mod historian;
 mod shell;
 mod sim;
+mod soak;
 mod test;
 mod test_peers;
 
@@ -48,12 +49,8 @@ enum Task {
         #[arg(long)]
         short: bool,
     },
-    /// Kill the historian at random moments under load; every acknowledged point must be stored exactly once
-    SoakHistorian {
-        /// How often to kill it
-        #[arg(long, default_value_t = 100)]
-        rounds: u32,
-    },
+    /// Kill parts of a working platform again and again, freeze a subscriber, and look what becomes of the data
+    Soak(soak::Args),
 }
 
 fn main() -> ExitCode {
@@ -65,7 +62,7 @@ fn main() -> ExitCode {
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Bench { args } => return bench::run(&args),
         Task::BenchHistorian { short } => bench_historian(short),
-        Task::SoakHistorian { rounds } => historian::soak(rounds),
+        Task::Soak(args) => soak::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,8 +3,8 @@
 //!
 //! The historian runs in a child process (this test binary once more), which inserts as fast as it can and writes one
 //! line for each acknowledgement. The parent kills it after a random number of lines, again and again in the same
-//! directory, then lets the historian drain and compares. `HISTORIAN_CRASH_ROUNDS` sets how often; `cargo xtask soak`
-//! uses that for the long form.
+//! directory, then lets the historian drain and compares. `HISTORIAN_CRASH_ROUNDS` sets how often; `cargo xtask soak
+//! historian-library` uses that for the long form.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 use tokio::sync::broadcast::error::RecvError;
-use volttron_client::{Access, Agent, Cx, Method, PeerEvent, Publication, Registrar};
+use volttron_client::{Access, Agent, Cx, Method, PeerEvent, Registrar, Subscription};
 use volttron_utils::{identity, time};
 
 /// Topic prefix of heartbeats; older agents say `heartbeats/`.
@@ -97,16 +97,28 @@ impl Health {
         Value::Object(out)
     }
 
-    /// Follows the router's announcements as long as the service lives.
-    async fn follow(self: Arc<Self>, cx: Cx) {
+    /// Follows the router's announcements and the heartbeats as long as the service lives.
+    ///
+    /// In one task and announcements first: an agent's first heartbeat comes right behind the news that it is there,
+    /// and counts for nobody if it is looked at before.
+    async fn follow(self: Arc<Self>, cx: Cx, mut heartbeats: Subscription) {
         let mut events = cx.peer_events();
         self.resync(cx.peers());
         loop {
-            match events.recv().await {
-                Ok(PeerEvent::Added(peer)) => self.added(&peer),
-                Ok(PeerEvent::Dropped(peer)) => self.dropped(&peer),
-                Err(RecvError::Lagged(_)) => self.resync(cx.peers()),
-                Err(RecvError::Closed) => return,
+            tokio::select! {
+                biased;
+                event = events.recv() => match event {
+                    Ok(PeerEvent::Added(peer)) => self.added(&peer),
+                    Ok(PeerEvent::Dropped(peer)) => self.dropped(&peer),
+                    Err(RecvError::Lagged(_)) => self.resync(cx.peers()),
+                    Err(RecvError::Closed) => return,
+                },
+                heartbeat = heartbeats.next() => {
+                    let Some(heartbeat) = heartbeat else { return };
+                    if let Ok(message) = heartbeat.json::<Value>() {
+                        self.heartbeat(&heartbeat.sender, message);
+                    }
+                }
             }
         }
     }
@@ -120,13 +132,9 @@ impl Agent for Health {
             Method::new("get_platform_health", Access::Open),
             |s: Arc<Self>, _| async move { Ok(s.report()) },
         )
-        .subscribe(HEARTBEATS, |s: Arc<Self>, _, p: Publication| async move {
-            if let Ok(message) = p.json::<Value>() {
-                s.heartbeat(&p.sender, message);
-            }
-        })
         .on_start(|s: Arc<Self>, cx: Cx| async move {
-            cx.spawn(s.follow(cx.clone()));
+            let heartbeats = cx.subscribe(HEARTBEATS).await?;
+            cx.spawn(s.follow(cx.clone(), heartbeats));
             Ok(())
         });
     }
@@ -134,6 +142,8 @@ impl Agent for Health {
 
 #[cfg(test)]
 mod tests {
+    use volttron_client::testing::TestPlatform;
+
     use super::*;
 
     #[test]
@@ -179,5 +189,33 @@ mod tests {
         let peer = health.lock()["a"].clone();
         let later = Instant::now() + STALE_AFTER + Duration::from_secs(1);
         assert_eq!(health.describe("a", &peer, later)["stale"], true);
+    }
+
+    /// An agent's first heartbeat comes right behind the news that it is there, and the next one a minute later.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn the_first_heartbeat_of_every_agent_counts() {
+        let platform = TestPlatform::new().await;
+        let health = platform.agent(identity::HEALTH, Health::default()).await;
+        let asker = platform.peer("asker").await;
+        for n in 0..200 {
+            let name = format!("agent{n}");
+            let agent = platform.agent(&name, Quiet).await;
+            let report = || async {
+                asker.call(identity::HEALTH, "get_platform_health").send::<Value>().await.unwrap()
+            };
+            let heard = async { while report().await[&name]["message"] != "GOOD" {} };
+            tokio::time::timeout(Duration::from_secs(10), heard)
+                .await
+                .unwrap_or_else(|_| panic!("{name} beat"));
+            agent.stop().await;
+        }
+        health.stop().await;
+    }
+
+    struct Quiet;
+
+    impl Agent for Quiet {
+        const NAME: &'static str = "Quiet";
+        fn register(_: &mut Registrar<Self>) {}
     }
 }
