@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod check;
+mod config_store;
 mod demo;
 mod fuzz;
 mod historian;
@@ -51,6 +52,12 @@ enum Task {
     },
     /// Kill parts of a working platform again and again, freeze a subscriber, and look what becomes of the data
     Soak(soak::Args),
+    /// Time to apply 10,000 configurations at once, with the agent they are for running
+    BenchConfigStore {
+        /// One small round, for CI; only checks that it works
+        #[arg(long)]
+        short: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -63,6 +70,7 @@ fn main() -> ExitCode {
         Task::Bench { args } => return bench::run(&args),
         Task::BenchHistorian { short } => bench_historian(short),
         Task::Soak(args) => soak::run(&args),
+        Task::BenchConfigStore { short } => config_store::bench(short),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

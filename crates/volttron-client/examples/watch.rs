@@ -47,8 +47,12 @@ async fn main() -> Result<(), Failure> {
 
 async fn connect() -> Result<Connection, Failure> {
     let variable = |name: &str| std::env::var(name).map_err(|_| format!("{name} is not set"));
-    let keys = KeyPair { public: variable("AGENT_PUBLICKEY")?.parse()?, secret: variable("AGENT_SECRETKEY")?.parse()? };
-    let address = std::env::var("VOLTTRON_VIP_ADDR").or_else(|_| Home::from_env().map(|h| h.default_vip_socket()))?;
+    let keys = KeyPair {
+        public: variable("AGENT_PUBLICKEY")?.parse()?,
+        secret: variable("AGENT_SECRETKEY")?.parse()?,
+    };
+    let address =
+        std::env::var("VOLTTRON_VIP_ADDR").or_else(|_| Home::from_env().map(|h| h.default_vip_socket()))?;
     let connector =
         ZmqConnector::new(address.parse()?)?.keys(keys).serverkey(variable("VOLTTRON_SERVERKEY")?.parse()?);
     Ok(Connection::open(ConnectOptions::new(connector).identity(variable("AGENT_VIP_IDENTITY")?)).await?)

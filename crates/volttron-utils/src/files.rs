@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+/// How the names of temporary siblings begin. A process that was killed leaves one behind.
+pub const TEMP_PREFIX: &str = ".tmp-";
+
 /// Replaces `path` by a file with this content and mode, so that a reader (or a crash) sees the old or the new
 /// content and never a part. A symbolic link is followed and its target replaced.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
@@ -25,6 +28,12 @@ pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<bool> {
         Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(e) => Err(e.error),
     }
+}
+
+/// Renames a file durably, over another one in the same directory if need be.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    sync_dir(to)
 }
 
 /// Removes a file durably. A file that is not there is fine.
@@ -70,7 +79,7 @@ fn parent(path: &Path) -> &Path {
 }
 
 fn write_sibling(path: &Path, bytes: &[u8], mode: u32) -> io::Result<tempfile::NamedTempFile> {
-    let mut temp = tempfile::Builder::new().prefix(".tmp-").tempfile_in(parent(path))?;
+    let mut temp = tempfile::Builder::new().prefix(TEMP_PREFIX).tempfile_in(parent(path))?;
     temp.write_all(bytes)?;
     // After creation, because the umask must not weaken the mode that was asked for.
     temp.as_file().set_permissions(fs::Permissions::from_mode(mode))?;

@@ -56,7 +56,8 @@ pub fn run(args: &Args) -> Outcome {
 
     // From here on Ctrl-C is for the viewer; this program then takes the platform down.
     let interrupted = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(signal_hook::consts::SIGINT, interrupted.clone()).map_err(|e| e.to_string())?;
+    signal_hook::flag::register(signal_hook::consts::SIGINT, interrupted.clone())
+        .map_err(|e| e.to_string())?;
     signal_hook::flag::register(signal_hook::consts::SIGTERM, interrupted).map_err(|e| e.to_string())?;
     let mut stage = Stage::open(args.home.clone())?;
     let shown = perform(args, &stage);
@@ -97,7 +98,9 @@ fn configure(args: &Args, stage: &Stage) -> Outcome {
             let (host, port) = address.rsplit_once(':').ok_or("--modbus takes HOST:PORT")?;
             let port: u16 = port.parse().map_err(|_| format!("--modbus: {port} is not a port"))?;
             let registry = match &args.registry {
-                Some(path) => std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?,
+                Some(path) => {
+                    std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?
+                }
                 None => MODBUS_REGISTRY.to_owned(),
             };
             let settings = serde_json::json!({"device_address": host, "port": port, "slave_id": args.unit});
@@ -129,9 +132,20 @@ fn store(stage: &Stage, name: &str, file: &Path, kind: &str) -> Outcome {
 /// Shows what passes until the viewer ends.
 fn view(args: &Args, stage: &Stage) -> Outcome {
     let keys = stage.vctl_output(&["auth", "keypair"])?;
-    let keys: serde_json::Value = serde_json::from_str(&keys).map_err(|e| format!("vctl auth keypair: {e}"))?;
-    let (public, secret) = (keys["public"].as_str().unwrap_or_default(), keys["secret"].as_str().unwrap_or_default());
-    stage.vctl_output(&["auth", "add", "--credentials", public, "--user_id", "demo.viewer", "--comments", "demo"])?;
+    let keys: serde_json::Value =
+        serde_json::from_str(&keys).map_err(|e| format!("vctl auth keypair: {e}"))?;
+    let (public, secret) =
+        (keys["public"].as_str().unwrap_or_default(), keys["secret"].as_str().unwrap_or_default());
+    stage.vctl_output(&[
+        "auth",
+        "add",
+        "--credentials",
+        public,
+        "--user_id",
+        "demo.viewer",
+        "--comments",
+        "demo",
+    ])?;
     let server_key = stage.vctl_output(&["auth", "serverkey"])?;
     let mut viewer = Command::new(target_dir().join("debug/examples/watch"));
     viewer.arg("devices/campus/building/ahu1").args(args.messages.map(|n| n.to_string()));
@@ -142,5 +156,9 @@ fn view(args: &Args, stage: &Stage) -> Outcome {
         .env("AGENT_SECRETKEY", secret)
         .env("VOLTTRON_SERVERKEY", server_key.trim());
     let status = viewer.status().map_err(|e| format!("cannot run the viewer: {e}"))?;
-    if status.success() || status.code().is_none() { Ok(()) } else { Err(format!("the viewer failed ({status})")) }
+    if status.success() || status.code().is_none() {
+        Ok(())
+    } else {
+        Err(format!("the viewer failed ({status})"))
+    }
 }

@@ -27,7 +27,8 @@ impl Stage {
         let (home, temporary) = match home {
             Some(home) => (home, None),
             None => {
-                let dir = tempfile::Builder::new().prefix("volttron-demo").tempdir().map_err(|e| e.to_string())?;
+                let dir =
+                    tempfile::Builder::new().prefix("volttron-demo").tempdir().map_err(|e| e.to_string())?;
                 (dir.path().join("home"), Some(dir))
             }
         };

@@ -2,20 +2,36 @@
 //!
 //! Owns names, defaults, links between entries and what a change affects. Must never do IO or call anybody.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
 use super::Action;
 
-/// Links may be nested this deep; the store refuses loops, this guards against one that does not.
-const MAX_LINK_DEPTH: usize = 64;
+/// Contents with all links replaced may have this many values. References that multiply (ten lists of ten links of ten
+/// links...) would otherwise fill the memory.
+const MAX_RESOLVED_VALUES: usize = 1_000_000;
+/// As many links may follow one another; Python's own limit is near it. Deeper contents could not even be dropped.
+const MAX_RESOLVED_LINKS: usize = 1000;
 
 #[derive(Clone, Debug, PartialEq)]
 struct Entry {
     /// The name as last written.
     name: String,
     contents: Value,
+    /// Lower-cased names it links to, each once.
+    links: Vec<String>,
+}
+
+impl Entry {
+    fn new(name: &str, contents: Value) -> Self {
+        let mut links = Vec::new();
+        each_link(&contents, &mut |target| links.push(target));
+        links.sort();
+        links.dedup();
+        Self { name: clean(name).to_owned(), contents, links }
+    }
 }
 
 /// A change to report: lower-cased name, name as written, action.
@@ -32,6 +48,17 @@ pub(crate) struct Mirror {
     initialized: bool,
     stored: BTreeMap<String, Entry>,
     defaults: BTreeMap<String, Entry>,
+    /// Which entries (or defaults) link to a name. May hold entries that no longer do: what counts is the entry.
+    referrers: HashMap<String, BTreeSet<String>>,
+}
+
+/// One write or deletion, as the store tells it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Told {
+    pub(crate) action: Action,
+    pub(crate) name: String,
+    /// Null for a deletion.
+    pub(crate) contents: Value,
 }
 
 /// Strips blanks and slashes from the ends of a name (subsystems.md section 11.3).
@@ -49,16 +76,17 @@ impl Mirror {
     }
 
     pub(crate) fn set_default(&mut self, name: &str, contents: Value) {
-        self.defaults.insert(key(name), Entry { name: clean(name).to_owned(), contents });
+        let (k, entry) = (key(name), Entry::new(name, contents));
+        self.index(&k, &entry);
+        self.defaults.insert(k, entry);
     }
 
     /// Takes over everything the store has. Returns what changed since before, for a second time: after a reconnection.
     pub(crate) fn initial_update(&mut self, configs: Map<String, Value>) -> Vec<Change> {
-        let entries = configs
-            .into_iter()
-            .map(|(name, contents)| (key(&name), Entry { name: clean(&name).to_owned(), contents }));
+        let entries = configs.into_iter().map(|(name, contents)| (key(&name), Entry::new(&name, contents)));
         let before = std::mem::replace(&mut self.stored, entries.collect());
         self.initialized = true;
+        self.index_all();
         let mut touched = BTreeMap::new();
         for (k, entry) in &self.stored {
             match before.get(k) {
@@ -68,40 +96,74 @@ impl Mirror {
                 Some(_) => None,
             };
         }
-        for k in before.into_keys() {
+        let mut gone = BTreeMap::new();
+        for (k, old) in before {
             if !self.stored.contains_key(&k) {
+                gone.insert(k.clone(), old.name);
                 self.touch_removed(&mut touched, k);
             }
         }
-        self.changes(touched, &BTreeMap::new())
+        self.changes(touched, &gone)
     }
 
     /// NEW or UPDATE of one entry.
-    pub(crate) fn write(&mut self, action: Action, name: &str, contents: Value) -> Vec<Change> {
-        let k = key(name);
-        let action = if self.defaults.contains_key(&k) { Action::Update } else { action };
-        self.stored.insert(k.clone(), Entry { name: clean(name).to_owned(), contents });
-        self.changes(BTreeMap::from([(k, action)]), &BTreeMap::new())
+    #[cfg(test)]
+    fn write(&mut self, action: Action, name: &str, contents: Value) -> Vec<Change> {
+        self.apply(vec![Told { action, name: name.to_owned(), contents }])
     }
 
     /// DELETE of one entry; nothing if it is not there.
-    pub(crate) fn delete(&mut self, name: &str) -> Vec<Change> {
-        let k = key(name);
-        let Some(entry) = self.stored.remove(&k) else { return Vec::new() };
-        let mut touched = BTreeMap::new();
-        self.touch_removed(&mut touched, k.clone());
-        self.changes(touched, &BTreeMap::from([(k, entry.name)]))
+    #[cfg(test)]
+    fn delete(&mut self, name: &str) -> Vec<Change> {
+        self.apply(vec![Told { action: Action::Delete, name: name.to_owned(), contents: Value::Null }])
+    }
+
+    /// Writes and deletions that happened together. Each name is reported once, and what links to it once.
+    pub(crate) fn apply(&mut self, all: Vec<Told>) -> Vec<Change> {
+        let (mut touched, mut gone) = (BTreeMap::new(), BTreeMap::new());
+        for told in all {
+            let k = key(&told.name);
+            if told.action == Action::Delete {
+                let Some(old) = self.stored.remove(&k) else { continue };
+                gone.insert(k.clone(), old.name);
+                self.touch_removed(&mut touched, k);
+                continue;
+            }
+            let action = if self.defaults.contains_key(&k) { Action::Update } else { told.action };
+            let entry = Entry::new(&told.name, told.contents);
+            self.index(&k, &entry);
+            self.stored.insert(k.clone(), entry);
+            touched.insert(k, action);
+        }
+        self.changes(touched, &gone)
     }
 
     /// DELETE_ALL: the whole store is gone; defaults remain.
     pub(crate) fn clear(&mut self) -> Vec<Change> {
         let gone = std::mem::take(&mut self.stored);
         let names = gone.iter().map(|(k, e)| (k.clone(), e.name.clone())).collect();
+        self.index_all();
         let mut touched = BTreeMap::new();
         for k in gone.into_keys() {
             self.touch_removed(&mut touched, k);
         }
         self.changes(touched, &names)
+    }
+
+    fn index(&mut self, k: &str, entry: &Entry) {
+        for target in &entry.links {
+            self.referrers.entry(target.clone()).or_default().insert(k.to_owned());
+        }
+    }
+
+    fn index_all(&mut self) {
+        self.referrers.clear();
+        let all = self.stored.iter().chain(&self.defaults);
+        let links: Vec<(String, String)> =
+            all.flat_map(|(k, entry)| entry.links.iter().map(|target| (target.clone(), k.clone()))).collect();
+        for (target, k) in links {
+            self.referrers.entry(target).or_default().insert(k);
+        }
     }
 
     fn touch_removed(&self, touched: &mut BTreeMap<String, Action>, k: String) {
@@ -143,13 +205,8 @@ impl Mirror {
 
     /// Entries that link directly to `k`.
     fn referrers(&self, k: &str) -> Vec<String> {
-        let links_to = |entry: &Entry| {
-            let mut found = false;
-            each_link(&entry.contents, &mut |target| found |= target == k);
-            found
-        };
-        let keys = self.keys().into_iter();
-        keys.filter(|own| self.entry(own).is_some_and(links_to)).cloned().collect()
+        let links = |own: &&String| self.entry(own).is_some_and(|e| e.links.iter().any(|l| l == k));
+        self.referrers.get(k).into_iter().flatten().filter(links).cloned().collect()
     }
 
     /// Everything there is, as NEW: what an agent hears at its start.
@@ -165,30 +222,82 @@ impl Mirror {
         self.keys().into_iter().filter_map(|k| Some(self.entry(k)?.name.clone())).collect()
     }
 
-    /// Contents of an entry or default, links replaced.
+    /// Contents of an entry or default, links replaced to any depth. Null stands for what is not there, for what would
+    /// close a loop (the store refuses those), and for what would make the whole too large.
     pub(crate) fn get(&self, name: &str) -> Option<Value> {
-        self.resolved(&key(name), 0)
-    }
-
-    fn resolved(&self, k: &str, depth: usize) -> Option<Value> {
-        let contents = &self.entry(k)?.contents;
-        // Text is a raw entry, which is never looked into.
-        if contents.is_string() { Some(contents.clone()) } else { Some(self.resolve(contents, depth)) }
-    }
-
-    fn resolve(&self, value: &Value, depth: usize) -> Value {
-        match value {
-            Value::String(text) => match link(text) {
-                Some(_) if depth >= MAX_LINK_DEPTH => Value::Null,
-                Some(target) => self.resolved(&target, depth + 1).unwrap_or(Value::Null),
-                None => value.clone(),
-            },
-            Value::Array(list) => list.iter().map(|v| self.resolve(v, depth)).collect(),
-            Value::Object(map) => {
-                Value::Object(map.iter().map(|(k, v)| (k.clone(), self.resolve(v, depth))).collect())
+        let wanted = key(name);
+        self.entry(&wanted)?;
+        let mut ready: HashMap<&str, Resolved> = HashMap::new();
+        let mut on_path: HashSet<&str> = HashSet::new();
+        // What is linked to is resolved first. A path instead of recursion: chains may be long.
+        let mut path: Vec<(&str, usize)> = vec![(&wanted, 0)];
+        while let Some((k, followed)) = path.last_mut() {
+            let k: &str = k;
+            let Some(entry) = self.entry(k) else { break };
+            on_path.insert(k);
+            if let Some(link) = entry.links.get(*followed) {
+                *followed += 1;
+                let open = !ready.contains_key(link.as_str()) && !on_path.contains(link.as_str());
+                if open && self.entry(link).is_some() {
+                    path.push((link, 0));
+                }
+                continue;
             }
-            other => other.clone(),
+            let resolved = resolve_all(&entry.contents, &ready);
+            on_path.remove(k);
+            path.pop();
+            ready.insert(k, resolved);
         }
+        let resolved = ready.remove(wanted.as_str())?;
+        drop(ready);
+        Some(Rc::try_unwrap(resolved.value).unwrap_or_else(|shared| (*shared).clone()))
+    }
+}
+
+/// Contents with links replaced.
+struct Resolved {
+    value: Rc<Value>,
+    /// Of how many values it consists.
+    values: usize,
+    /// How many links follow one another in it at most.
+    links: usize,
+}
+
+fn resolve_all(contents: &Value, ready: &HashMap<&str, Resolved>) -> Resolved {
+    // Text is a raw entry, which is never looked into.
+    if contents.is_string() {
+        return Resolved { value: Rc::new(contents.clone()), values: 1, links: 0 };
+    }
+    let (mut values, mut links) = (0, 0);
+    let value = Rc::new(resolve(contents, ready, &mut values, &mut links));
+    Resolved { value, values, links }
+}
+
+fn resolve(value: &Value, ready: &HashMap<&str, Resolved>, values: &mut usize, links: &mut usize) -> Value {
+    *values += 1;
+    match value {
+        Value::String(text) => match link(text) {
+            Some(target) => match ready.get(target.as_str()) {
+                Some(found)
+                    if *values + found.values <= MAX_RESOLVED_VALUES && found.links < MAX_RESOLVED_LINKS =>
+                {
+                    *values += found.values;
+                    *links = (*links).max(found.links + 1);
+                    (*found.value).clone()
+                }
+                Some(_) => {
+                    tracing::error!("configuration '{target}' is left out where it is linked to: too large");
+                    Value::Null
+                }
+                None => Value::Null,
+            },
+            None => value.clone(),
+        },
+        Value::Array(list) => list.iter().map(|v| resolve(v, ready, values, links)).collect(),
+        Value::Object(map) => {
+            Value::Object(map.iter().map(|(k, v)| (k.clone(), resolve(v, ready, values, links))).collect())
+        }
+        other => other.clone(),
     }
 }
 
@@ -197,7 +306,7 @@ fn link(text: &str) -> Option<String> {
     text.strip_prefix("config://").map(key)
 }
 
-fn each_link(value: &Value, visit: &mut impl FnMut(&str)) {
+fn each_link(value: &Value, visit: &mut impl FnMut(String)) {
     // A raw entry is text at the top: not a link.
     match value {
         Value::Array(list) => list.iter().for_each(|v| each_nested_link(v, visit)),
@@ -206,11 +315,11 @@ fn each_link(value: &Value, visit: &mut impl FnMut(&str)) {
     }
 }
 
-fn each_nested_link(value: &Value, visit: &mut impl FnMut(&str)) {
+fn each_nested_link(value: &Value, visit: &mut impl FnMut(String)) {
     match value {
         Value::String(text) => {
             if let Some(target) = link(text) {
-                visit(&target);
+                visit(target);
             }
         }
         nested => each_link(nested, visit),
@@ -302,6 +411,55 @@ mod tests {
             got,
             [("b".into(), Action::Update), ("c".into(), Action::Delete), ("d".into(), Action::New)]
         );
+    }
+
+    #[test]
+    fn chains_of_any_length_are_followed() {
+        let mut m = Mirror::default();
+        let link = |i: usize| (format!("n{i}"), json!([format!("config://N{}", i + 1)]));
+        m.initial_update((0..300).map(link).chain([("n300".to_owned(), json!(["end"]))]).collect());
+        let mut value = m.get("n0").expect("there");
+        for _ in 0..300 {
+            value = value[0].take();
+        }
+        assert_eq!(value, json!(["end"]));
+        assert_eq!(m.write(Action::Update, "n300", json!([])).len(), 301);
+    }
+
+    #[test]
+    fn references_that_multiply_are_cut_off() {
+        let mut m = Mirror::default();
+        let links = |i: usize| Value::Array(vec![json!(format!("config://n{}", i + 1)); 10]);
+        m.initial_update((0..8).map(|i| (format!("n{i}"), links(i))).collect());
+        assert!(m.get("n7").is_some() && m.get("n0").is_some());
+    }
+
+    #[test]
+    fn what_happens_together_is_reported_once() {
+        let mut m = Mirror::default();
+        m.initial_update(map(json!({"dev/a": ["config://reg"], "dev/b": ["config://reg"], "old": []})));
+        let told = |action, name: &str, contents| Told { action, name: name.to_owned(), contents };
+        let changes = m.apply(vec![
+            told(Action::New, "reg", json!([1])),
+            told(Action::New, "Config", json!({})),
+            told(Action::Update, "dev/a", json!(["config://reg", 2])),
+            told(Action::Delete, "OLD", Value::Null),
+            told(Action::Delete, "absent", Value::Null),
+        ]);
+        assert_eq!(
+            shown(&changes),
+            [
+                ("Config".into(), Action::New),
+                ("dev/a".into(), Action::Update),
+                ("dev/b".into(), Action::Update),
+                ("old".into(), Action::Delete),
+                ("reg".into(), Action::New),
+            ]
+        );
+        // A link that was taken out is not followed any more.
+        m.write(Action::Update, "dev/a", json!([3]));
+        let changes = m.write(Action::Update, "reg", json!([2]));
+        assert_eq!(shown(&changes), [("dev/b".into(), Action::Update), ("reg".into(), Action::Update)]);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 mod client;
 mod mirror;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::de::DeserializeOwned;
@@ -16,13 +16,15 @@ use tokio::sync::Notify;
 use volttron_utils::pattern;
 
 pub use client::{ConfigError, ConfigStore};
+pub(crate) use mirror::Told;
 use mirror::{Change, Mirror};
 
 use crate::Cx;
 use crate::agent::ConfigFn;
 use crate::cx::guarded;
 
-/// How many changes may wait for handlers. Full: the push is refused, and the store logs it.
+/// How many changes may wait for handlers one by one. Beyond that, changes of one entry are merged into one; that many
+/// again can wait at most as there are entries. None is lost, and the mirror always has the latest contents.
 const MAX_PENDING: usize = 1024;
 
 /// What happened to an entry.
@@ -110,11 +112,6 @@ impl ConfigEvent {
     }
 }
 
-/// Too many changes wait for handlers.
-#[derive(Debug, thiserror::Error)]
-#[error("{MAX_PENDING} configuration changes are waiting for this agent's handlers already")]
-pub(crate) struct Busy;
-
 struct Handler {
     pattern: String,
     actions: Actions,
@@ -124,9 +121,55 @@ struct Handler {
 #[derive(Default)]
 struct Inner {
     mirror: Mirror,
-    pending: VecDeque<Change>,
+    pending: Pending,
     /// Handlers heard of the initial contents; before that, changes are part of those.
     started: bool,
+}
+
+/// Changes that handlers have not seen yet, in order.
+#[derive(Default)]
+struct Pending {
+    one_by_one: VecDeque<Change>,
+    /// What came when the former was full: places by name, and the actions by place.
+    merged: BTreeMap<u64, Change>,
+    places: HashMap<String, u64>,
+    next: u64,
+}
+
+impl Pending {
+    fn extend(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            // Once something was merged, whatever follows has to stay behind it.
+            if self.merged.is_empty() && self.one_by_one.len() < MAX_PENDING {
+                self.one_by_one.push_back(change);
+            } else {
+                self.merge(change);
+            }
+        }
+    }
+
+    fn merge(&mut self, mut change: Change) {
+        if let Some(before) = self.places.get(&change.key).and_then(|place| self.merged.remove(place)) {
+            // Handlers have not heard of the entry at all, or have heard of it before it was deleted.
+            change.action = match (before.action, change.action) {
+                (Action::New, Action::Update) => Action::New,
+                (Action::Delete, Action::New) => Action::Update,
+                (_, last) => last,
+            };
+        }
+        self.next += 1;
+        self.places.insert(change.key.clone(), self.next);
+        self.merged.insert(self.next, change);
+    }
+
+    fn pop(&mut self) -> Option<Change> {
+        if let Some(change) = self.one_by_one.pop_front() {
+            return Some(change);
+        }
+        let (_, change) = self.merged.pop_first()?;
+        self.places.remove(&change.key);
+        Some(change)
+    }
 }
 
 pub(crate) struct State {
@@ -162,46 +205,33 @@ impl State {
         let mut inner = self.lock();
         let changes = inner.mirror.initial_update(configs);
         if inner.started {
-            // After a reconnection. Not refused when full: the store would not push this again.
+            // After a reconnection.
             inner.pending.extend(changes);
             self.arrived.notify_one();
         }
     }
 
-    /// `config.update` with NEW, UPDATE or DELETE.
-    pub(crate) fn update(
-        &self,
-        action: Action,
-        name: &str,
-        contents: Value,
-        trigger: bool,
-    ) -> Result<(), Busy> {
-        self.change(trigger, |mirror| match action {
-            Action::Delete => mirror.delete(name),
-            Action::New | Action::Update => mirror.write(action, name, contents),
-        })
+    /// `config.update` with NEW, UPDATE or DELETE; of one entry or of several that changed together.
+    pub(crate) fn update(&self, told: Vec<Told>, trigger: bool) {
+        self.change(trigger, |mirror| mirror.apply(told));
     }
 
     /// `config.update` with DELETE_ALL.
-    pub(crate) fn delete_all(&self, trigger: bool) -> Result<(), Busy> {
-        self.change(trigger, Mirror::clear)
+    pub(crate) fn delete_all(&self, trigger: bool) {
+        self.change(trigger, Mirror::clear);
     }
 
-    fn change(&self, trigger: bool, apply: impl FnOnce(&mut Mirror) -> Vec<Change>) -> Result<(), Busy> {
+    fn change(&self, trigger: bool, apply: impl FnOnce(&mut Mirror) -> Vec<Change>) {
         let mut inner = self.lock();
         // What comes before the first full push is part of it (subsystems.md section 11.7).
         if !inner.mirror.is_initialized() {
-            return Ok(());
-        }
-        if trigger && inner.started && inner.pending.len() >= MAX_PENDING {
-            return Err(Busy);
+            return;
         }
         let changes = apply(&mut inner.mirror);
         if trigger && inner.started {
             inner.pending.extend(changes);
             self.arrived.notify_one();
         }
-        Ok(())
     }
 }
 
@@ -221,7 +251,7 @@ impl Cx {
     /// Tells handlers what changes, one change at a time; runs as long as the agent.
     pub(crate) async fn deliver_config_changes(self) {
         loop {
-            let next = self.0.config.lock().pending.pop_front();
+            let next = self.0.config.lock().pending.pop();
             match next {
                 Some(change) => self.run_config_handlers(change).await,
                 None => self.0.config.arrived.notified().await,
@@ -252,5 +282,52 @@ impl Cx {
                 self.health().bad(format!("configuration '{}': {why}", event.name));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(key: &str, action: Action) -> Change {
+        Change { key: key.to_owned(), name: key.to_owned(), action }
+    }
+
+    #[test]
+    fn a_flood_of_changes_is_merged_and_nothing_is_lost() {
+        let mut pending = Pending::default();
+        pending.extend((0..MAX_PENDING).map(|i| change(&i.to_string(), Action::Update)).collect());
+        let flood = [
+            ("a", Action::New),
+            ("b", Action::Update),
+            ("c", Action::Delete),
+            ("a", Action::Update),
+            ("b", Action::Delete),
+            ("c", Action::New),
+            ("d", Action::Update),
+        ];
+        for _ in 0..3 {
+            pending.extend(flood.iter().map(|(key, action)| change(key, *action)).collect());
+        }
+        assert_eq!(pending.merged.len(), 4);
+        for i in 0..MAX_PENDING {
+            assert_eq!(pending.pop(), Some(change(&i.to_string(), Action::Update)));
+            // Room again, but behind what was merged.
+            if i == 5 {
+                pending.extend(vec![change("late", Action::New)]);
+            }
+        }
+        let rest: Vec<Change> = std::iter::from_fn(|| pending.pop()).collect();
+        assert_eq!(
+            rest,
+            [
+                change("a", Action::New),
+                change("b", Action::Delete),
+                change("c", Action::Update),
+                change("d", Action::Update),
+                change("late", Action::New),
+            ]
+        );
+        assert!(pending.places.is_empty());
     }
 }

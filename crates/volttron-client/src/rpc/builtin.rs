@@ -9,7 +9,7 @@ use volttron_utils::jsonrpc::RpcError;
 use super::{Builtins, Method, Request};
 use crate::access::Access;
 use crate::auth::AUTH;
-use crate::config::Action;
+use crate::config::{Action, Told};
 
 /// Which built-in method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,7 @@ pub(crate) enum Builtin {
     HeartbeatRestart,
     HeartbeatSetPeriod,
     ConfigUpdate,
+    ConfigUpdateMany,
     ConfigInitialUpdate,
     AuthUpdate,
     GetAuthorizations,
@@ -60,6 +61,12 @@ pub(super) fn all(which: Builtins) -> Vec<(Method, Builtin)> {
                 .optional("contents", Value::Null)
                 .optional("trigger_callback", true),
             Builtin::ConfigUpdate,
+        ));
+        all.push((
+            store("config.update_many").param("changes").optional("trigger_callback", true).doc(
+                "Changes that happened together: a list of [action, name, contents]; all or none are taken.",
+            ),
+            Builtin::ConfigUpdateMany,
         ));
         all.push((
             store("config.initial_update").param("configs").optional("reset_name_map", true),
@@ -111,7 +118,8 @@ impl Builtin {
             Self::ConfigInitialUpdate => {
                 cx.0.config.initial_update(request.arg("configs")?, request.arg("reset_name_map")?);
             }
-            Self::ConfigUpdate => return config_update(request),
+            Self::ConfigUpdate => config_update(request)?,
+            Self::ConfigUpdateMany => config_update_many(request)?,
             Self::AuthUpdate => {
                 if request.caller.user == AUTH {
                     cx.0.auth.replace(request.arg("user_to_caps")?);
@@ -135,21 +143,36 @@ impl Builtin {
     }
 }
 
-fn config_update(request: &Request) -> Result<Value, RpcError> {
+fn config_update(request: &Request) -> Result<(), RpcError> {
     let action: String = request.arg("action")?;
     let name: Option<String> = request.arg("config_name")?;
     let name = name.unwrap_or_default();
     let trigger: bool = request.arg("trigger_callback")?;
     let state = &request.cx.0.config;
-    let done = match action.as_str() {
-        "DELETE_ALL" => state.delete_all(trigger),
-        "NEW" => state.update(Action::New, &name, request.arg("contents")?, trigger),
-        "UPDATE" => state.update(Action::Update, &name, request.arg("contents")?, trigger),
-        "DELETE" => state.update(Action::Delete, &name, Value::Null, trigger),
-        // As the reference: an action it does not know changes nothing.
-        _ => Ok(()),
-    };
-    done.map(|()| Value::Null).map_err(|e| RpcError::runtime_error(e.to_string()))
+    if action == "DELETE_ALL" {
+        state.delete_all(trigger);
+    } else if let Some(action) = config_action(&action) {
+        let contents = request.value("contents").cloned().unwrap_or_default();
+        state.update(vec![Told { action, name, contents }], trigger);
+    }
+    // As the reference: an action it does not know changes nothing.
+    Ok(())
+}
+
+fn config_update_many(request: &Request) -> Result<(), RpcError> {
+    let changes: Vec<(String, String, Value)> = request.arg("changes")?;
+    let told = changes.into_iter().map(|(word, name, contents)| {
+        let action = config_action(&word)
+            .ok_or_else(|| RpcError::value_error(format!("{word:?} is not NEW, UPDATE or DELETE")))?;
+        Ok(Told { action, name, contents })
+    });
+    let told = told.collect::<Result<_, RpcError>>()?;
+    request.cx.0.config.update(told, request.arg("trigger_callback")?);
+    Ok(())
+}
+
+fn config_action(word: &str) -> Option<Action> {
+    [Action::New, Action::Update, Action::Delete].into_iter().find(|action| action.as_str() == word)
 }
 
 /// A number of seconds, positive and finite.

@@ -110,5 +110,8 @@ pub(super) async fn config(vctl: &Vctl, command: ConfigCommand, out: &mut Output
         Some(json) => out.print(&render::pretty(&json)),
         None => out.print(&said.text),
     }
-    Ok(0)
+    if let Some(note) = &said.note {
+        out.complain(note);
+    }
+    Ok(said.code)
 }

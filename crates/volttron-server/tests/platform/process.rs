@@ -217,9 +217,14 @@ impl Volttron {
             "groups": [], "roles": [], "capabilities": capabilities, "rpc_method_authorizations": {},
             "comments": null, "user_id": identity, "identity": identity, "enabled": true
         });
-        let file = serde_json::json!({
-            "allow": [entry], "deny": [], "groups": {}, "roles": {}, "version": {"major": 1, "minor": 4}
-        });
+        let mut file = fs::read(self.file("auth.json")).map_or_else(
+            |_| {
+                let version = serde_json::json!({"major": 1, "minor": 4});
+                serde_json::json!({"allow": [], "deny": [], "groups": {}, "roles": {}, "version": version})
+            },
+            |bytes| serde_json::from_slice(&bytes).unwrap(),
+        );
+        file["allow"].as_array_mut().unwrap().push(entry);
         fs::write(self.file("auth.json"), file.to_string()).unwrap();
         keys
     }

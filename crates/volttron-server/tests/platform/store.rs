@@ -125,8 +125,117 @@ async fn agents_edit_their_own_store_only() {
         text,
         "User alice can call method set_config only with identity=alice but called with identity=bob"
     );
-    let stores: Vec<String> = alice.call("config.store", "list_stores").send().await.unwrap();
-    assert_eq!(stores, ["alice"]);
+    let mine: Vec<String> =
+        alice.call("config.store", "list_stores").named("identity", "alice").send().await.unwrap();
+    assert_eq!(mine, ["alice"]);
+    let all = alice.call("config.store", "list_stores").send_value().await.unwrap_err();
+    assert!(matches!(&all, CallError::Denied(text) if text.contains("only with identity=alice")), "{all:?}");
+}
+
+/// Nobody but the owner and administrators learns names or contents of a store, under whatever name of a method.
+#[tokio::test]
+async fn strangers_learn_nothing() {
+    let mut platform = Volttron::prepare();
+    let owner = platform.admit("owner", &json!({"edit_config_store": {"identity": "owner"}}));
+    let eve = platform.admit("eve", &json!({"edit_config_store": {"identity": "eve"}}));
+    let nobody = platform.admit("nobody", &json!({}));
+    platform.launch(&[]);
+    let admin = platform.admin().await;
+    set(&admin, "owner", "passwords", "[\"secret\"]", "json").await.unwrap();
+    let methods: Value = admin.call("config.store", "inspect").send().await.unwrap();
+    let methods: Vec<String> = methods["methods"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m.as_str().unwrap().to_owned())
+        .filter(|m| !m.contains('.'))
+        .collect();
+    assert_eq!(methods.len(), 18, "a new method needs a line below: {methods:?}");
+    let arguments = |method: &str| {
+        let mut all = serde_json::Map::new();
+        let more: &[(&str, Value)] = match method {
+            "set_config" | "manage_store" => {
+                &[("config_name", json!("passwords")), ("raw_contents", json!("mine"))]
+            }
+            "delete_config"
+            | "manage_delete_config"
+            | "get_config"
+            | "manage_get"
+            | "get_metadata"
+            | "manage_get_metadata" => &[("config_name", json!("passwords"))],
+            "apply_configs" => &[("transaction", json!({"owner": {"prune": true}}))],
+            _ => &[],
+        };
+        let everything =
+            ["apply_configs", "list_stores", "manage_list_stores", "get_store_counters"].contains(&method);
+        if !everything {
+            all.insert("identity".to_owned(), json!("owner"));
+        }
+        all.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        all
+    };
+    for (identity, keys) in [("eve", eve), ("nobody", nobody)] {
+        let peer = platform.connect(identity, Some(keys)).await;
+        for method in &methods {
+            let mut call = peer.call("config.store", method);
+            for (name, value) in arguments(method) {
+                call = call.named(&name, value);
+            }
+            let answer = call.send_value().await;
+            assert!(matches!(answer, Err(CallError::Denied(_))), "{identity} calls {method}: {answer:?}");
+        }
+        // Limited to an own store, yet with another's in it.
+        let sly = peer
+            .call("config.store", "apply_configs")
+            .arg(json!({"owner": {"prune": true}}))
+            .named("identity", identity)
+            .send_value()
+            .await;
+        assert!(matches!(sly, Err(CallError::Denied(_) | CallError::Remote(_))), "{sly:?}");
+    }
+    let owner = platform.connect("owner", Some(owner)).await;
+    let text: String =
+        owner.call("config.store", "manage_get").arg("owner").arg("passwords").send().await.unwrap();
+    assert_eq!(text, "[\"secret\"]");
+    let all: Value = owner.call("config.store", "export_configs").arg("owner").send().await.unwrap();
+    assert_eq!(all["passwords"]["type"], "json");
+}
+
+/// What the disk refuses has not happened, neither for readers nor after a restart.
+#[tokio::test]
+async fn a_failed_write_changes_nothing() {
+    let mut platform = Volttron::start();
+    let admin = platform.admin().await;
+    set(&admin, "some.agent", "one", "[1]", "json").await.unwrap();
+    // A directory in the place of the file cannot be replaced by one.
+    let file = platform.file("configuration_store/some.agent.store");
+    let kept = fs::read(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    fs::create_dir_all(file.join("x")).unwrap();
+    for name in ["one", "two"] {
+        let (exc_type, text) = remote(set(&admin, "some.agent", name, "[2]", "json").await.unwrap_err());
+        assert_eq!(exc_type, "builtins.OSError");
+        assert!(text.starts_with("cannot write "), "{text}");
+    }
+    let transaction = json!({"some.agent": {"set": {"one": {"type": "raw", "data": "x"}}, "prune": true}});
+    admin.call("config.store", "apply_configs").arg(transaction).send_value().await.unwrap_err();
+    let one: String =
+        admin.call("config.store", "get_config").arg("some.agent").arg("one").send().await.unwrap();
+    assert_eq!(one, "[1]");
+    let names: Vec<String> =
+        admin.call("config.store", "list_configs").arg("some.agent").send().await.unwrap();
+    assert_eq!(names, ["one"]);
+    let counters: Value = admin.call("config.store", "get_store_counters").send().await.unwrap();
+    assert_eq!(counters["writes_failed"], 3);
+    fs::remove_dir_all(&file).unwrap();
+    fs::write(&file, kept).unwrap();
+    set(&admin, "some.agent", "two", "[2]", "json").await.unwrap();
+    platform.kill();
+    platform.launch(&[]);
+    let admin = platform.admin().await;
+    let names: Vec<String> =
+        admin.call("config.store", "list_configs").arg("some.agent").send().await.unwrap();
+    assert_eq!(names, ["one", "two"]);
 }
 
 struct Watcher(mpsc::Sender<(Action, String, Option<Value>)>);

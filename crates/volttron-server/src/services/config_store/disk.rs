@@ -1,131 +1,283 @@
 //! The store's files: read once at start, written durably after each change (home.md section 8).
 //!
-//! Blocking. Nothing is ever lost: what cannot be read is put aside under a name that tells so.
+//! Blocking. Nothing is ever lost: what cannot be read is put aside under a name that tells so. A change of several
+//! stores is committed by one file that lists them; whoever finds that file finishes the change.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use volttron_utils::{files, json, time};
+use volttron_utils::{json, time};
 
+use super::counters::Counters;
+use super::files::Files;
 use super::store::{Rejected, Store};
 
 const SUFFIX: &str = ".store";
+/// What follows a store's file name while its next contents wait for the commit.
+const NEXT: &str = ".next";
+/// The commit of a change of several stores.
+const JOURNAL: &str = ".transaction";
 
-/// Why the store cannot be used.
+/// Why the store cannot be used or a change was not kept.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// The directory or a file in it.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {name}: {source}")]
     Io {
         /// What was tried.
         action: &'static str,
         /// On what.
-        path: PathBuf,
+        name: String,
         /// What the system said.
         source: io::Error,
     },
 }
 
-fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> StoreError + 'a {
-    move |source| StoreError::Io { action, path: path.to_owned(), source }
+/// A committed change that may not be in place yet.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Journal {
+    /// Identities whose next contents replace the present ones.
+    replace: Vec<String>,
+    /// Identities whose stores are gone.
+    remove: Vec<String>,
 }
 
-/// Reads every `*.store` file of a directory, which is made if it is missing.
-pub(super) fn load_all(dir: &Path) -> Result<BTreeMap<String, Store>, StoreError> {
-    files::create_dir(dir, 0o755).map_err(failed("create", dir))?;
-    let mut stores = BTreeMap::new();
-    for item in fs::read_dir(dir).map_err(failed("read", dir))? {
-        let path = item.map_err(failed("read", dir))?.path();
-        let Some(identity) = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_suffix(SUFFIX))
-        else {
-            continue;
-        };
-        let store = load_one(&path)?;
-        if !store.is_empty() {
-            stores.insert(identity.to_owned(), store);
-        }
-    }
-    Ok(stores)
+/// The files of all stores.
+pub(super) struct Disk {
+    files: Box<dyn Files>,
+    /// The journal that is on disk, if any.
+    journal: Mutex<Option<Journal>>,
 }
 
-fn load_one(path: &Path) -> Result<Store, StoreError> {
-    let bytes = fs::read(path).map_err(failed("read", path))?;
-    match json::from_slice::<Map<String, Value>>(&bytes) {
-        Ok(members) => {
-            let (store, rejected) = Store::load(members);
-            if !rejected.is_empty() {
-                put_entries_aside(path, rejected)?;
-                write(path, &store)?;
+fn file_of(identity: &str) -> String {
+    format!("{identity}{SUFFIX}")
+}
+
+fn next_of(identity: &str) -> String {
+    format!("{identity}{SUFFIX}{NEXT}")
+}
+
+impl Disk {
+    /// Finishes what a crash interrupted and reads every store.
+    pub(super) fn open(
+        files: Box<dyn Files>,
+        counters: &Counters,
+    ) -> Result<(Self, BTreeMap<String, Store>), StoreError> {
+        let disk = Self { files, journal: Mutex::new(None) };
+        disk.recover(counters)?;
+        let mut stores = BTreeMap::new();
+        for name in disk.list()? {
+            let Some(identity) = name.strip_suffix(SUFFIX) else { continue };
+            let store = disk.load(&name, counters)?;
+            if !store.is_empty() {
+                stores.insert(identity.to_owned(), store);
             }
-            Ok(store)
         }
-        // Left behind by a crash of software that did not rename.
-        Err(_) if bytes.is_empty() => Ok(Store::default()),
-        Err(error) => {
-            let aside = aside(path);
-            tracing::error!(
-                "{} is not a configuration store ({error}); kept as {}",
-                path.display(),
-                aside.display()
-            );
-            fs::rename(path, &aside).map_err(failed("rename", path))?;
-            Ok(Store::default())
+        Ok((disk, stores))
+    }
+
+    /// Writes one store durably; an empty one has no file.
+    pub(super) fn save(&self, identity: &str, store: &Store) -> Result<(), StoreError> {
+        self.finish()?;
+        let name = file_of(identity);
+        match self.render(&name, store)? {
+            Some(text) => self.failed("write", &name, self.files.replace(&name, text.as_bytes())),
+            None => self.failed("remove", &name, self.files.remove(&name)),
         }
     }
-}
 
-/// `<identity>.store.bad-<time>`, free of characters that need quoting.
-fn aside(path: &Path) -> PathBuf {
-    let stamp = time::format_timestamp(time::now_utc()).replace([':', '+'], "");
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".bad-{stamp}"));
-    PathBuf::from(name)
-}
+    /// Writes several stores durably, all or none.
+    pub(super) fn save_all(&self, stores: &[(String, Store)]) -> Result<(), StoreError> {
+        if let [(identity, store)] = stores {
+            return self.save(identity, store);
+        }
+        self.finish()?;
+        let mut journal = Journal::default();
+        for (identity, store) in stores {
+            let name = next_of(identity);
+            if let Some(text) = self.render(&name, store)? {
+                self.failed("write", &name, self.files.replace(&name, text.as_bytes()))?;
+                journal.replace.push(identity.clone());
+            } else {
+                journal.remove.push(identity.clone());
+            }
+        }
+        let text = json::to_compact(&journal).map_err(|e| self.io("write", JOURNAL, e.into()))?;
+        self.failed("write", JOURNAL, self.files.replace(JOURNAL, text.as_bytes()))?;
+        *self.journal() = Some(journal);
+        // Committed: whatever happens now, the next write or the next start puts it in place.
+        if let Err(error) = self.finish() {
+            tracing::error!("a committed transaction is not in place yet and will be tried again: {error}");
+        }
+        Ok(())
+    }
 
-fn put_entries_aside(path: &Path, rejected: Rejected) -> Result<(), StoreError> {
-    let aside = aside(path);
-    let mut members = Map::new();
-    for (name, value, why) in rejected {
+    /// Puts a committed change in place. Until that has worked nothing else may be written, or the change would later
+    /// undo it.
+    fn finish(&self) -> Result<(), StoreError> {
+        let mut pending = self.journal();
+        let Some(journal) = pending.as_ref() else { return Ok(()) };
+        let present = self.list()?;
+        for identity in &journal.replace {
+            let next = next_of(identity);
+            if present.contains(&next) {
+                self.failed("rename", &next, self.files.rename(&next, &file_of(identity)))?;
+            }
+        }
+        for identity in &journal.remove {
+            let name = file_of(identity);
+            self.failed("remove", &name, self.files.remove(&name))?;
+        }
+        self.failed("remove", JOURNAL, self.files.remove(JOURNAL))?;
+        *pending = None;
+        Ok(())
+    }
+
+    fn recover(&self, counters: &Counters) -> Result<(), StoreError> {
+        let present = self.list()?;
+        if present.iter().any(|name| name == JOURNAL) {
+            let bytes = self.failed("read", JOURNAL, self.files.read(JOURNAL))?;
+            match json::from_slice::<Journal>(&bytes) {
+                Ok(journal) => {
+                    tracing::warn!("finishing a transaction of the configuration store that was interrupted");
+                    *self.journal() = Some(journal);
+                    self.finish()?;
+                }
+                // Written atomically, so this is not ours.
+                Err(error) => self.put_file_aside(JOURNAL, &error.to_string(), counters)?,
+            }
+        }
+        // Without a commit these count for nothing.
+        for name in self.list()?.iter().filter(|name| name.ends_with(&format!("{SUFFIX}{NEXT}"))) {
+            self.failed("remove", name, self.files.remove(name))?;
+        }
+        Ok(())
+    }
+
+    fn load(&self, name: &str, counters: &Counters) -> Result<Store, StoreError> {
+        let bytes = match self.files.read(name) {
+            Ok(bytes) => bytes,
+            // Others must not suffer, and it must not be written over.
+            Err(error) => {
+                self.put_file_aside(name, &error.to_string(), counters)?;
+                return Ok(Store::default());
+            }
+        };
+        match json::from_slice::<Map<String, Value>>(&bytes) {
+            Ok(members) => {
+                let (store, rejected) = Store::load(members);
+                if !rejected.is_empty() {
+                    self.put_entries_aside(name, rejected, counters)?;
+                    match self.render(name, &store)? {
+                        Some(text) => {
+                            self.failed("write", name, self.files.replace(name, text.as_bytes()))?;
+                        }
+                        None => self.failed("remove", name, self.files.remove(name))?,
+                    }
+                }
+                Ok(store)
+            }
+            // Left behind by a crash of software that did not rename.
+            Err(_) if bytes.is_empty() => Ok(Store::default()),
+            Err(error) => {
+                self.put_file_aside(name, &error.to_string(), counters)?;
+                Ok(Store::default())
+            }
+        }
+    }
+
+    fn put_file_aside(&self, name: &str, why: &str, counters: &Counters) -> Result<(), StoreError> {
+        let aside = self.aside(name)?;
         tracing::error!(
-            "configuration {name:?} in {} is left out: {why}; kept in {}",
-            path.display(),
-            aside.display()
+            "{} is not a readable configuration store ({why}); kept as {}",
+            self.files.show(name),
+            self.files.show(&aside)
         );
-        members.insert(name, value);
+        counters.files_set_aside.fetch_add(1, Ordering::Relaxed);
+        self.failed("rename", name, self.files.rename(name, &aside))
     }
-    let text = json::to_compact(&members).unwrap_or_default();
-    files::write_atomic(&aside, text.as_bytes(), 0o644).map_err(failed("write", &aside))
-}
 
-/// File of an agent's store.
-pub(super) fn path_of(dir: &Path, identity: &str) -> PathBuf {
-    dir.join(format!("{identity}{SUFFIX}"))
-}
+    fn put_entries_aside(
+        &self,
+        name: &str,
+        rejected: Rejected,
+        counters: &Counters,
+    ) -> Result<(), StoreError> {
+        let aside = self.aside(name)?;
+        let mut members = Map::new();
+        for (entry, value, why) in rejected {
+            tracing::error!(
+                "configuration {entry:?} in {} is left out: {why}; kept in {}",
+                self.files.show(name),
+                self.files.show(&aside)
+            );
+            counters.entries_set_aside.fetch_add(1, Ordering::Relaxed);
+            // Names that differ in blanks or slashes at their ends only become one here.
+            let mut key = entry;
+            while members.contains_key(&key) {
+                key.push('\'');
+            }
+            members.insert(key, value);
+        }
+        let text = json::to_compact(&members).map_err(|e| self.io("write", &aside, e.into()))?;
+        self.failed("write", &aside, self.files.replace(&aside, text.as_bytes()))
+    }
 
-/// Writes a store durably; an empty one has no file.
-pub(super) fn write(path: &Path, store: &Store) -> Result<(), StoreError> {
-    write_text(path, render(store).map_err(failed("write", path))?)
-}
+    /// `<identity>.store.bad-<time>`, free of characters that need quoting, and not there yet.
+    fn aside(&self, name: &str) -> Result<String, StoreError> {
+        let stamp = time::format_timestamp(time::now_utc()).replace([':', '+'], "");
+        let (base, present) = (format!("{name}.bad-{stamp}"), self.list()?);
+        let numbered = (2..).map(|n| format!("{base}-{n}"));
+        let free = std::iter::once(base.clone()).chain(numbered).find(|n| !present.contains(n));
+        Ok(free.unwrap_or(base))
+    }
 
-/// The text to write, made while the store is locked.
-pub(super) fn render(store: &Store) -> io::Result<Option<String>> {
-    store.render().transpose().map_err(io::Error::other)
-}
+    fn render(&self, name: &str, store: &Store) -> Result<Option<String>, StoreError> {
+        store.render().transpose().map_err(|e| self.io("write", name, e.into()))
+    }
 
-/// Writes a rendered store.
-pub(super) fn write_text(path: &Path, text: Option<String>) -> Result<(), StoreError> {
-    match text {
-        Some(text) => files::write_atomic(path, text.as_bytes(), 0o644).map_err(failed("write", path)),
-        None => files::remove(path).map_err(failed("remove", path)),
+    fn list(&self) -> Result<Vec<String>, StoreError> {
+        self.failed("list", "", self.files.list())
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Option<Journal>> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed<T>(&self, action: &'static str, name: &str, result: io::Result<T>) -> Result<T, StoreError> {
+        result.map_err(|source| self.io(action, name, source))
+    }
+
+    fn io(&self, action: &'static str, name: &str, source: io::Error) -> StoreError {
+        StoreError::Io { action, name: self.files.show(name), source }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::super::files::Directory;
     use super::*;
+
+    fn open(dir: &Path) -> (BTreeMap<String, Store>, Counters) {
+        let counters = Counters::default();
+        let files = Directory::open(dir.to_owned()).unwrap();
+        (Disk::open(Box::new(files), &counters).unwrap().1, counters)
+    }
+
+    fn aside(dir: &Path) -> Vec<String> {
+        let names = fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|n| n.contains(".bad-")).collect();
+        names.sort();
+        names
+    }
 
     #[test]
     fn good_entries_stay_and_bad_ones_are_put_aside() {
@@ -133,35 +285,38 @@ mod tests {
         let dir = dir.path().join("configuration_store");
         fs::create_dir(&dir).unwrap();
         let good = r#"{"type":"raw","modified":"x","data":"\u00e9"}"#;
-        fs::write(path_of(&dir, "a.b"), format!(r#"{{"ok":{good},"bad":{{"type":"json","data":"{{"}}}}"#))
-            .unwrap();
-        fs::write(path_of(&dir, "broken"), "{\"half").unwrap();
-        fs::write(path_of(&dir, "empty"), "").unwrap();
-        fs::write(dir.join("a.b.store.tmp"), "junk").unwrap();
-        let stores = load_all(&dir).unwrap();
-        assert_eq!(stores.keys().collect::<Vec<_>>(), ["a.b"]);
-        assert_eq!(fs::read_to_string(path_of(&dir, "a.b")).unwrap(), format!(r#"{{"ok":{good}}}"#));
-        let aside: Vec<String> = fs::read_dir(&dir)
-            .unwrap()
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .filter(|n| n.contains(".store.bad-"))
-            .collect();
-        assert_eq!(aside.len(), 2, "{aside:?}");
-        let entry = aside.iter().find(|n| n.starts_with("a.b")).unwrap();
-        assert_eq!(fs::read_to_string(dir.join(entry)).unwrap(), r#"{"bad":{"type":"json","data":"{"}}"#);
-        assert!(!path_of(&dir, "broken").exists());
+        let bad = r#"{"type":"json","data":"{"}"#;
+        fs::write(dir.join("a.b.store"), format!(r#"{{"ok":{good},"bad":{bad}}}"#)).unwrap();
+        fs::write(dir.join("broken.store"), "{\"half").unwrap();
+        fs::write(dir.join("empty.store"), "").unwrap();
+        fs::write(dir.join("latin.store"), b"{\"a\":{\"type\":\"raw\",\"data\":\"\xe9\"}}").unwrap();
+        // What is not a file cannot be read either.
+        fs::create_dir(dir.join("odd.store")).unwrap();
+        fs::write(dir.join(".tmp-Xy12"), "half").unwrap();
+        let (stores, counters) = open(&dir);
+        assert_eq!(stores.keys().collect::<Vec<_>>(), ["a.b", "latin"]);
+        assert_eq!(stores["latin"].get("a").unwrap().data, "\u{e9}");
+        assert_eq!(fs::read_to_string(dir.join("a.b.store")).unwrap(), format!(r#"{{"ok":{good}}}"#));
+        let aside = aside(&dir);
+        assert_eq!(aside.len(), 3, "{aside:?}");
+        assert_eq!(fs::read_to_string(dir.join(&aside[0])).unwrap(), r#"{"bad":{"type":"json","data":"{"}}"#);
+        assert!(!dir.join("broken.store").exists() && !dir.join(".tmp-Xy12").exists());
+        assert_eq!(counters.snapshot()["entries_set_aside"], 1);
+        assert_eq!(counters.snapshot()["files_set_aside"], 2);
         // The second start finds nothing to complain about.
-        assert_eq!(load_all(&dir).unwrap().len(), 1);
-        assert_eq!(fs::read_dir(&dir).unwrap().count(), 5);
+        let (stores, counters) = open(&dir);
+        assert_eq!(stores.len(), 2);
+        assert_eq!(counters.snapshot()["entries_set_aside"], 0);
     }
 
     #[test]
     fn an_empty_store_has_no_file() {
         let dir = tempfile::tempdir().unwrap();
-        let path = path_of(dir.path(), "a");
-        fs::write(&path, "{}").unwrap();
-        write(&path, &Store::default()).unwrap();
-        assert!(!path.exists());
-        write(&path, &Store::default()).unwrap();
+        fs::write(dir.path().join("a.store"), "{}").unwrap();
+        let files = Directory::open(dir.path().to_owned()).unwrap();
+        let (disk, _) = Disk::open(Box::new(files), &Counters::default()).unwrap();
+        disk.save("a", &Store::default()).unwrap();
+        assert!(!dir.path().join("a.store").exists());
+        disk.save("a", &Store::default()).unwrap();
     }
 }

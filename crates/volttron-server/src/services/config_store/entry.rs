@@ -11,7 +11,7 @@ const LINK: &str = "config://";
 /// How a configuration's text is parsed (subsystems.md section 11.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Not at all.
     Raw,
     /// JSON with comments; an object or a list.
@@ -21,7 +21,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "raw" => Self::Raw,
             "json" => Self::Json,
@@ -54,8 +54,9 @@ pub(super) enum BadEntry {
     Scalar,
     #[error("{0}")]
     Csv(String),
-    #[error("Recursive configuration references detected.")]
-    Cycle,
+    /// The first sentence is the original's, which programs look for; the names are ours.
+    #[error("Recursive configuration references detected. {}", .0.join(" -> "))]
+    Cycle(Vec<String>),
 }
 
 impl From<BadEntry> for RpcError {
@@ -64,7 +65,7 @@ impl From<BadEntry> for RpcError {
         match error {
             BadEntry::Json(_) => Self::exception("json.decoder.JSONDecodeError", text),
             BadEntry::Csv(_) => Self::exception("_csv.Error", text),
-            BadEntry::Kind | BadEntry::Scalar | BadEntry::Cycle => Self::value_error(text),
+            BadEntry::Kind | BadEntry::Scalar | BadEntry::Cycle(_) => Self::value_error(text),
         }
     }
 }

@@ -3,18 +3,23 @@
 //!
 //! A write is answered when it is on disk; the agent is told afterwards, in order. A write by the agent itself is
 //! answered after it was told, because its own copy changes only through that. Contents are never interpreted: links
-//! are resolved by the agent that reads them.
+//! are resolved by the agent that reads them. Reading starts at [`writer`], which makes all changes.
 
+mod counters;
 mod disk;
+mod edit;
 mod entry;
+mod files;
 mod push;
+#[cfg(test)]
+mod sim_tests;
 mod store;
+mod writer;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, oneshot};
 use volttron_client::{Access, Agent, Cx, Method, Registrar, Request};
 use volttron_utils::home::Home;
@@ -22,221 +27,188 @@ use volttron_utils::identity::Identity;
 use volttron_utils::jsonrpc::RpcError;
 use volttron_utils::time;
 
+use self::counters::{Counters, count};
+use self::disk::Disk;
 pub use self::disk::StoreError;
-use self::entry::{BadEntry, Entry, Kind, parse, strip_name};
-use self::push::{Change, Push};
-use self::store::{Store, Written};
+use self::edit::Edit;
+pub(crate) use self::entry::Kind;
+use self::entry::{BadEntry, Entry, parse, strip_name};
+use self::files::Directory;
+use self::push::News;
+use self::store::{Named, Store};
+use self::writer::{Done, Job, Shared, Wish, missing};
 
-/// Capability for writing; usually restricted to one identity.
-const EDIT: Access = Access::Capability("edit_config_store");
-
-/// Everything about one agent's store that changes together.
-#[derive(Default)]
-struct Slot {
-    store: Store,
-    /// Counts changes; what is on disk is behind by the difference to `written`.
-    version: u64,
-    written: u64,
-    /// Held while a file is written. One write covers all changes made until it began.
-    gate: Arc<tokio::sync::Mutex<()>>,
-    queue: Option<mpsc::Sender<Push>>,
-}
+/// Capability for writing, and for reading what is not one's own; usually restricted to one identity.
+const EDIT: &str = "edit_config_store";
 
 /// The service.
 pub struct ConfigStore {
-    dir: PathBuf,
-    slots: Mutex<BTreeMap<String, Slot>>,
-}
-
-/// A change that was made in memory: to be written, then answered.
-struct Pending {
-    version: u64,
-    durable: oneshot::Sender<()>,
-    done: Option<oneshot::Receiver<()>>,
+    shared: Arc<Shared>,
+    jobs: mpsc::Sender<Job>,
+    /// For the writer, which starts with the first job.
+    waiting: Mutex<Option<mpsc::Receiver<Job>>>,
 }
 
 impl ConfigStore {
     /// Reads all stores of a home. Blocks on files.
     pub fn load(home: &Home) -> Result<Self, StoreError> {
-        let dir = home.configuration_store();
-        let slots = disk::load_all(&dir)?
-            .into_iter()
-            .map(|(identity, store)| (identity, Slot { store, ..Slot::default() }))
-            .collect();
-        Ok(Self { dir, slots: Mutex::new(slots) })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        let path = home.configuration_store();
+        let name = path.display().to_string();
+        let files = Directory::open(path).map_err(|source| StoreError::Io {
+            action: "prepare the directory",
+            name,
+            source,
+        })?;
+        let counters = Arc::new(Counters::default());
+        let (disk, stores) = Disk::open(Box::new(files), &counters)?;
+        let (jobs, waiting) = mpsc::channel(writer::QUEUE);
+        let shared = Arc::new(Shared::new(disk, counters, stores));
+        Ok(Self { shared, jobs, waiting: Mutex::new(Some(waiting)) })
     }
 
     async fn set(&self, request: &Request) -> Result<(), RpcError> {
         let identity = identity_of(request)?;
         let name: String = request.arg("config_name")?;
-        let name = strip_name(&name).to_owned();
         let data: String = request.arg("raw_contents")?;
         let kind = Kind::parse(&request.arg::<String>("config_type")?).ok_or(BadEntry::Kind)?;
-        let contents = parse(kind, &data)?;
-        let entry = Entry { kind, modified: Some(time::format_timestamp(time::now_utc())), data };
-        let (send, trigger) = push_flags(request)?;
-        let pending = {
-            let mut slots = self.lock();
-            let slot = slots.entry(identity.clone()).or_default();
-            let stored = slot.reserve(&request.cx, &identity, send)?;
-            let written = slot.store.set(&name, entry, &contents)?;
-            let action = if written == Written::New { "NEW" } else { "UPDATE" };
-            let entry = slot.store.get(&name).cloned().ok_or(BadEntry::Kind)?;
-            slot.changed(stored, Change::Set { action, name, entry, trigger })
-        };
-        self.finish(request, &identity, pending).await
+        let named = Named::new(&name, Entry { kind, modified: Some(now()), data })?;
+        let edit = Edit { writes: vec![Arc::new(named)], ..Edit::default() };
+        self.change_one(request, identity, Wish::Edit(edit), tell(request)?).await
     }
 
     async fn delete(&self, request: &Request) -> Result<(), RpcError> {
         let identity = identity_of(request)?;
         let given: String = request.arg("config_name")?;
-        let name = strip_name(&given).to_owned();
-        let (send, trigger) = push_flags(request)?;
-        let pending = {
-            let mut slots = self.lock();
-            let slot = slots
-                .get_mut(&identity)
-                .filter(|s| !s.store.is_empty())
-                .ok_or_else(|| missing(&given, &identity))?;
-            let stored = slot.reserve(&request.cx, &identity, send)?;
-            if !slot.store.delete(&name) {
-                return Err(missing(&name, &identity));
-            }
-            slot.changed(stored, Change::Delete { name, trigger })
-        };
-        self.finish(request, &identity, pending).await
+        if !self.shared.state().stores.contains_key(&identity) {
+            return Err(missing(&given, &identity));
+        }
+        let edit = Edit { deletes: vec![strip_name(&given).to_owned()], ..Edit::default() };
+        self.change_one(request, identity, Wish::Edit(edit), tell(request)?).await
     }
 
     async fn delete_store(&self, request: &Request) -> Result<(), RpcError> {
         let identity = identity_of(request)?;
-        let pending = {
-            let mut slots = self.lock();
-            let Some(slot) = slots.get_mut(&identity).filter(|s| !s.store.is_empty()) else { return Ok(()) };
-            let stored = slot.reserve(&request.cx, &identity, true)?;
-            slot.store = Store::default();
-            slot.changed(stored, Change::DeleteAll)
+        self.change_one(request, identity, Wish::Clear, Some(true)).await
+    }
+
+    /// Makes one store's change, and waits until its agent knows if it is the agent that asks.
+    async fn change_one(
+        &self,
+        request: &Request,
+        identity: String,
+        wish: Wish,
+        tell: Option<bool>,
+    ) -> Result<(), RpcError> {
+        let own = request.caller.user == identity;
+        let done = self.change(&request.cx, BTreeMap::from([(identity, wish)]), tell).await?;
+        wait_if(own, done).await;
+        Ok(())
+    }
+
+    /// Changes of any number of stores, all or none; or what they would be.
+    async fn apply(&self, request: &Request) -> Result<Value, RpcError> {
+        let only: String = request.arg("identity")?;
+        let edits = edit::parse_transaction(request.arg("transaction")?, &now())?;
+        // The caller's rights were checked against this argument.
+        if let Some(other) = edits.keys().find(|identity| !only.is_empty() && **identity != only) {
+            return Err(RpcError::value_error(format!(
+                "the transaction is limited to {only:?}, but changes {other:?}"
+            )));
+        }
+        let wished: usize = edits.values().map(|edit| edit.writes.len()).sum();
+        let wishes: BTreeMap<String, Wish> =
+            edits.into_iter().map(|(identity, edit)| (identity, Wish::Edit(edit))).collect();
+        let dry_run: bool = request.arg("dry_run")?;
+        let done = if dry_run {
+            let state = self.shared.state();
+            let planned = writer::plan(|id| state.stores.get(id).cloned(), &wishes, false)?;
+            let news = planned.into_iter().map(|(identity, _, news)| (identity, news)).collect();
+            Done { news, told: Vec::new() }
+        } else {
+            self.change(&request.cx, wishes, tell(request)?).await?
         };
-        self.finish(request, &identity, pending).await
+        let report = report(&done.news, wished);
+        wait_if(request.caller.user == only, done).await;
+        Ok(report)
+    }
+
+    async fn change(
+        &self,
+        cx: &Cx,
+        wishes: BTreeMap<String, Wish>,
+        tell: Option<bool>,
+    ) -> Result<Done, RpcError> {
+        if tell.is_some() {
+            for identity in wishes.keys() {
+                self.shared.open_queue(cx, identity);
+            }
+        }
+        if let Some(jobs) = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            cx.spawn(writer::run(self.shared.clone(), jobs));
+        }
+        let (answer, outcome) = oneshot::channel();
+        self.jobs.try_send(Job { wishes, tell, answer }).map_err(|_| {
+            count(&self.shared.counters.refused_busy, 1);
+            RpcError::runtime_error(format!(
+                "{} changes are waiting for the disk already; try again later",
+                writer::QUEUE
+            ))
+        })?;
+        outcome.await.unwrap_or_else(|_| {
+            Err(RpcError::runtime_error("the change was abandoned because the platform is stopping"))
+        })
     }
 
     async fn initialize(&self, request: &Request) -> Result<(), RpcError> {
         let identity = identity_of(request)?;
-        let done = {
-            let mut slots = self.lock();
-            let slot = slots.entry(identity.clone()).or_default();
-            let room = slot.reserve(&request.cx, &identity, true)?;
-            let (durable, on_disk) = oneshot::channel();
-            let _ = durable.send(());
-            room.map(|room| room.push(Change::Initial(slot.store.all()), on_disk))
-        };
-        if let Some(done) = done {
-            let _ = done.await;
-        }
+        self.shared.open_queue(&request.cx, &identity);
+        let told = self.shared.tell_everything(&identity)?;
+        let _ = told.await;
         Ok(())
     }
 
-    /// Writes the change, lets the push go, and waits for it if the agent itself asked.
-    async fn finish(&self, request: &Request, identity: &str, pending: Pending) -> Result<(), RpcError> {
-        self.write(identity, pending.version).await.map_err(|error| {
-            tracing::error!("{error}");
-            RpcError::exception("builtins.OSError", error.to_string())
-        })?;
-        let _ = pending.durable.send(());
-        if request.caller.user == identity
-            && let Some(done) = pending.done
-        {
-            let _ = done.await;
-        }
-        Ok(())
+    fn names(&self, request: &Request) -> Result<Vec<String>, RpcError> {
+        let identity: String = request.arg("identity")?;
+        Ok(self.shared.state().stores.get(&identity).map(Store::names).unwrap_or_default())
     }
 
-    /// Makes sure that everything up to `version` is on disk.
-    async fn write(&self, identity: &str, version: u64) -> Result<(), StoreError> {
-        let Some(gate) = self.lock().get(identity).map(|s| s.gate.clone()) else { return Ok(()) };
-        let _one_at_a_time = gate.lock().await;
-        let path = disk::path_of(&self.dir, identity);
-        let (version, text) = {
-            let slots = self.lock();
-            let Some(slot) = slots.get(identity) else { return Ok(()) };
-            if slot.written >= version {
-                return Ok(());
-            }
-            let text = disk::render(&slot.store);
-            (
-                slot.version,
-                text.map_err(|source| StoreError::Io { action: "write", path: path.clone(), source })?,
-            )
-        };
-        let written = tokio::task::spawn_blocking(move || disk::write_text(&path, text)).await;
-        written.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-        if let Some(slot) = self.lock().get_mut(identity) {
-            slot.written = slot.written.max(version);
-        }
-        Ok(())
-    }
-
-    fn names(&self, identity: &str) -> Vec<String> {
-        self.lock().get(identity).map(|s| s.store.names()).unwrap_or_default()
-    }
-
-    fn stores(&self) -> Vec<String> {
-        self.lock()
-            .iter()
-            .filter(|(_, s)| !s.store.is_empty())
-            .map(|(identity, _)| identity.clone())
-            .collect()
+    /// All identities with a store, or one of them.
+    fn stores(&self, request: &Request) -> Result<Vec<String>, RpcError> {
+        let only: String = request.arg("identity")?;
+        let state = self.shared.state();
+        Ok(state.stores.keys().filter(|identity| only.is_empty() || **identity == only).cloned().collect())
     }
 
     fn entry(&self, request: &Request) -> Result<Arc<Entry>, RpcError> {
         let identity: String = request.arg("identity")?;
         let given: String = request.arg("config_name")?;
         let name = strip_name(&given);
-        let slots = self.lock();
-        let slot =
-            slots.get(&identity).filter(|s| !s.store.is_empty()).ok_or_else(|| missing(&given, &identity))?;
-        slot.store.get(name).cloned().ok_or_else(|| missing(name, &identity))
+        let state = self.shared.state();
+        let store = state.stores.get(&identity).ok_or_else(|| missing(&given, &identity))?;
+        store.get(name).cloned().ok_or_else(|| missing(name, &identity))
+    }
+
+    /// Everything of one store, in order of first writing.
+    fn export(&self, request: &Request) -> Result<Value, RpcError> {
+        let identity: String = request.arg("identity")?;
+        let all = self.shared.state().stores.get(&identity).map(Store::all).unwrap_or_default();
+        Ok(Value::Object(all.into_iter().map(|(name, entry)| (name, metadata(&entry))).collect()))
     }
 }
 
-/// A place in an agent's queue, taken before the change is made so that the change cannot be left without one.
-struct Room(mpsc::OwnedPermit<Push>);
-
-impl Room {
-    fn push(self, change: Change, durable: oneshot::Receiver<()>) -> oneshot::Receiver<()> {
-        let (done, told) = oneshot::channel();
-        self.0.send(Push { change, durable, done });
-        told
-    }
-}
-
-impl Slot {
-    /// Makes room for a push to an agent that is to be told and is there.
-    fn reserve(&mut self, cx: &Cx, identity: &str, send: bool) -> Result<Option<Room>, RpcError> {
-        if !send {
-            return Ok(None);
-        }
-        let queue = self.queue.get_or_insert_with(|| {
-            let (queue, pushes) = mpsc::channel(push::QUEUE);
-            cx.spawn(push::run(cx.clone(), identity.to_owned(), pushes));
-            queue
+/// What a transaction did, or would do.
+fn report(news: &[(String, News)], wished: usize) -> Value {
+    let (mut stores, mut written) = (Map::new(), 0);
+    for (identity, news) in news {
+        let News::Changes { changes, .. } = news else { continue };
+        let pairs = changes.iter().map(|change| {
+            let (action, name) = change.parts();
+            written += usize::from(action != "DELETE");
+            json!([action, name])
         });
-        queue.clone().try_reserve_owned().map(|permit| Some(Room(permit))).map_err(|_| {
-            RpcError::runtime_error(format!(
-                "{identity} has not digested its last {} configuration changes; try again later",
-                push::QUEUE
-            ))
-        })
+        stores.insert(identity.clone(), pairs.collect());
     }
-
-    fn changed(&mut self, room: Option<Room>, change: Change) -> Pending {
-        self.version += 1;
-        let (durable, on_disk) = oneshot::channel();
-        Pending { version: self.version, durable, done: room.map(|room| room.push(change, on_disk)) }
-    }
+    json!({"changes": stores, "unchanged": wished.saturating_sub(written)})
 }
 
 /// The store's name becomes a file name, so it has to be a legal identity.
@@ -248,14 +220,23 @@ fn identity_of(request: &Request) -> Result<String, RpcError> {
     }
 }
 
-/// `(send_update, trigger_callback)`.
-fn push_flags(request: &Request) -> Result<(bool, bool), RpcError> {
-    Ok((request.arg("send_update")?, request.arg("trigger_callback")?))
+/// Whether the agent is told, and if so whether its handlers are.
+fn tell(request: &Request) -> Result<Option<bool>, RpcError> {
+    let trigger = request.arg("trigger_callback")?;
+    Ok(request.arg::<bool>("send_update")?.then_some(trigger))
 }
 
-fn missing(name: &str, identity: &str) -> RpcError {
-    // The spelling is 9.x's; programs compare the text.
-    RpcError::key_error(format!("No configuration file \"{name}\" for VIP IDENTIY {identity}"))
+/// An agent's own copy changes only through the push, so its own writes are answered after that.
+async fn wait_if(own: bool, done: Done) {
+    if own {
+        for told in done.told {
+            let _ = told.await;
+        }
+    }
+}
+
+fn now() -> String {
+    time::format_timestamp(time::now_utc())
 }
 
 fn metadata(entry: &Entry) -> Value {
@@ -266,52 +247,73 @@ fn contents(entry: &Entry, raw: bool) -> Result<Value, RpcError> {
     if raw { Ok(Value::from(entry.data.as_str())) } else { Ok(parse(entry.kind, &entry.data)?) }
 }
 
+/// A method that changes a store.
+fn writing(name: &str) -> Method {
+    Method::new(name, Access::Capability(EDIT))
+}
+
+/// A method that shows one agent's store: to that agent, and to whoever may write it.
+fn reading(name: &str) -> Method {
+    let access = Access::SelfOr { param: "identity".to_owned(), capability: EDIT.to_owned() };
+    Method::new(name, access).param("identity")
+}
+
+/// A method about all stores. The capability's restriction needs an argument to look at: whoever may do this with every
+/// identity may do it with the empty one, others have to name the one identity they may see.
+fn overall(name: &str) -> Method {
+    let access = Access::SelfOr { param: "identity".to_owned(), capability: EDIT.to_owned() };
+    Method::new(name, access).optional("identity", "")
+}
+
+fn told(method: Method) -> Method {
+    method.optional("trigger_callback", true).optional("send_update", true)
+}
+
 impl Agent for ConfigStore {
     const NAME: &'static str = "ConfigStoreService";
 
     fn register(b: &mut Registrar<Self>) {
         for name in ["set_config", "manage_store"] {
-            let method = Method::new(name, EDIT)
-                .param("identity")
-                .param("config_name")
-                .param("raw_contents")
-                .optional("config_type", "raw")
-                .optional("trigger_callback", true)
-                .optional("send_update", true);
+            let method = writing(name).param("identity").param("config_name").param("raw_contents");
+            let method = told(method.optional("config_type", "raw"));
             b.rpc(method, |s: Arc<Self>, r: Request| async move { s.set(&r).await });
         }
         for name in ["delete_config", "manage_delete_config"] {
-            let method = Method::new(name, EDIT)
-                .param("identity")
-                .param("config_name")
-                .optional("trigger_callback", true)
-                .optional("send_update", true);
+            let method = told(writing(name).param("identity").param("config_name"));
             b.rpc(method, |s: Arc<Self>, r: Request| async move { s.delete(&r).await });
         }
         for name in ["delete_store", "manage_delete_store"] {
-            let method = Method::new(name, EDIT).param("identity");
+            let method = writing(name).param("identity");
             b.rpc(method, |s: Arc<Self>, r: Request| async move { s.delete_store(&r).await });
         }
-        let initialize = Method::new("initialize_configs", EDIT).param("identity");
+        let apply = writing("apply_configs")
+            .param("transaction")
+            .optional("identity", "")
+            .optional("dry_run", false)
+            .doc(
+                "Changes any number of configurations, all or none: {identity: {\"set\": {name: {\"type\": .., \
+                 \"data\": ..}}, \"delete\": [names], \"prune\": bool}}.",
+            );
+        b.rpc(told(apply), |s: Arc<Self>, r: Request| async move { s.apply(&r).await });
+        let initialize = writing("initialize_configs").param("identity");
         b.rpc(initialize, |s: Arc<Self>, r: Request| async move { s.initialize(&r).await });
         for name in ["list_configs", "manage_list_configs"] {
-            let method = Method::new(name, Access::Open).param("identity");
-            b.rpc(
-                method,
-                |s: Arc<Self>, r: Request| async move { Ok(s.names(&r.arg::<String>("identity")?)) },
-            );
+            b.rpc(reading(name).hardened(), |s: Arc<Self>, r: Request| async move { s.names(&r) });
         }
         for name in ["list_stores", "manage_list_stores"] {
-            b.rpc(Method::new(name, Access::Open), |s: Arc<Self>, _| async move { Ok(s.stores()) });
+            b.rpc(overall(name).hardened(), |s: Arc<Self>, r: Request| async move { s.stores(&r) });
         }
         for name in ["get_config", "manage_get"] {
-            let method =
-                Method::new(name, Access::Open).param("identity").param("config_name").optional("raw", true);
+            let method = reading(name).param("config_name").optional("raw", true).hardened();
             b.rpc(method, |s: Arc<Self>, r: Request| async move { contents(&*s.entry(&r)?, r.arg("raw")?) });
         }
         for name in ["get_metadata", "manage_get_metadata"] {
-            let method = Method::new(name, Access::Open).param("identity").param("config_name");
+            let method = reading(name).param("config_name").hardened();
             b.rpc(method, |s: Arc<Self>, r: Request| async move { Ok(metadata(&*s.entry(&r)?)) });
         }
+        let export = reading("export_configs").doc("Every configuration of one agent, as stored.");
+        b.rpc(export, |s: Arc<Self>, r: Request| async move { s.export(&r) });
+        let counters = overall("get_store_counters").doc("What the store has counted since its start.");
+        b.rpc(counters, |s: Arc<Self>, _| async move { Ok(Value::Object(s.shared.counters.snapshot())) });
     }
 }

@@ -60,7 +60,8 @@ impl Control {
                 })
                 .map_err(|e| e.to_string())?;
             }
-            installed::delete(supervisor.home(), &agent).map_err(|e| format!("{}: {e}", agent.dir.path().display()))?;
+            installed::delete(supervisor.home(), &agent)
+                .map_err(|e| format!("{}: {e}", agent.dir.path().display()))?;
             install::drop_unused_programs(supervisor.home());
             supervisor.forget(&agent.uuid);
             Ok(())
@@ -97,7 +98,9 @@ impl Control {
 fn refused(error: InstallError) -> RpcError {
     match error {
         InstallError::IdentityExists(_) => RpcError::value_error("Identity already exists, but not forced!"),
-        InstallError::BadIdentity(_) | InstallError::DefaultTaken(_) => RpcError::value_error(error.to_string()),
+        InstallError::BadIdentity(_) | InstallError::DefaultTaken(_) => {
+            RpcError::value_error(error.to_string())
+        }
         other => RpcError::runtime_error(other.to_string()),
     }
 }
@@ -121,12 +124,17 @@ pub fn register_reads(b: &mut Registrar<Control>) {
     let status_agents = read("status_agents").optional("get_agent_user", false);
     b.rpc(status_agents, |s: Arc<Control>, _: Request| async move {
         let rows = s.supervisor().statuses().into_iter();
-        Ok(rows.map(|(uuid, name, status, identity)| json!([uuid, name, status, identity])).collect::<Vec<_>>())
+        Ok(rows
+            .map(|(uuid, name, status, identity)| json!([uuid, name, status, identity]))
+            .collect::<Vec<_>>())
     });
     b.rpc(read("agent_status").param("uuid"), |s: Arc<Control>, r: Request| async move {
         Ok(s.supervisor().status(&uuid(&r)?))
     });
-    b.rpc(read("agent_name").param("uuid"), |s: Arc<Control>, r: Request| async move { Ok(s.known(&r)?.name) });
+    b.rpc(
+        read("agent_name").param("uuid"),
+        |s: Arc<Control>, r: Request| async move { Ok(s.known(&r)?.name) },
+    );
     b.rpc(read("agent_version").param("uuid"), |s: Arc<Control>, r: Request| async move {
         Ok(s.known(&r)?.version().to_owned())
     });
@@ -156,7 +164,8 @@ pub fn register_reads(b: &mut Registrar<Control>) {
         });
         Ok(keys.collect::<serde_json::Map<_, _>>())
     });
-    let details = read("agent_details").param("uuid").doc("State, restarts, last exit and last log lines of an agent.");
+    let details =
+        read("agent_details").param("uuid").doc("State, restarts, last exit and last log lines of an agent.");
     b.rpc(details, |s: Arc<Control>, r: Request| async move {
         let found = s.supervisor().details(&uuid(&r)?);
         Ok(found.map(|d| {

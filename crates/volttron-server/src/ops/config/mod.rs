@@ -1,4 +1,8 @@
-//! `vctl config`: the configuration store (cli.md section 4.5).
+//! `vctl config`: the configuration store (cli.md section 4.5). Single configurations here, many at once in [`bulk`].
+
+mod bulk;
+mod edit;
+mod tree;
 
 use std::fs;
 use std::io::{self, Read};
@@ -60,6 +64,63 @@ pub enum ConfigCommand {
         #[arg(long)]
         all: bool,
     },
+    /// Edit a configuration
+    Edit {
+        /// Identity of the agent
+        identity: String,
+        /// Name of the configuration
+        name: String,
+        /// Editor to use
+        #[arg(long, env = "EDITOR", default_value = "nano")]
+        editor: String,
+        /// A configuration that is not there yet is JSON (default)
+        #[arg(long)]
+        json: bool,
+        /// A configuration that is not there yet is CSV
+        #[arg(long, conflicts_with = "raw")]
+        csv: bool,
+        /// A configuration that is not there yet is text
+        #[arg(long)]
+        raw: bool,
+        /// Begin with nothing and replace what is there
+        #[arg(long)]
+        new: bool,
+    },
+    /// Store a directory of configurations, all or nothing
+    #[command(after_long_help = format!(
+        "{}\n\nExamples:\n  vctl config apply -f configs --dry-run\n  vctl config apply -f configs --prune",
+        tree::LAYOUT
+    ))]
+    Apply {
+        /// The directory; --help shows its layout
+        #[arg(short = 'f', long = "from", value_name = "DIR")]
+        dir: PathBuf,
+        /// Say what would change, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Delete configurations of these agents that are not in the directory
+        #[arg(long)]
+        prune: bool,
+    },
+    /// Write configurations to a directory, or to standard output as JSON
+    #[command(after_long_help = format!(
+        "{}\n\nExamples:\n  vctl config export -f configs\n  vctl config export -f configs platform.driver",
+        tree::LAYOUT
+    ))]
+    Export {
+        /// The directory; --help shows its layout
+        #[arg(short = 'f', long = "to", value_name = "DIR")]
+        dir: Option<PathBuf>,
+        /// Identities of the agents; all if none is given
+        identities: Vec<String>,
+    },
+    /// Compare a directory with what is stored; exit code 1 if they differ
+    #[command(after_long_help = format!("{}\n\nExample:\n  vctl config diff -f configs", tree::LAYOUT))]
+    Diff {
+        /// The directory; --help shows its layout
+        #[arg(short = 'f', long = "from", value_name = "DIR")]
+        dir: PathBuf,
+    },
 }
 
 /// What a verb has to say: text for standard output, and the data behind it if that is not the text itself.
@@ -69,6 +130,19 @@ pub struct Said {
     pub text: String,
     /// Data for `--json`.
     pub json: Option<Value>,
+    /// A remark for standard error.
+    pub note: Option<String>,
+    /// Exit code.
+    pub code: u8,
+}
+
+/// The type that the switches say.
+fn kind(csv: bool, raw: bool) -> &'static str {
+    match (csv, raw) {
+        (true, _) => "csv",
+        (_, true) => "raw",
+        _ => "json",
+    }
 }
 
 /// Carries a verb out.
@@ -76,17 +150,12 @@ pub async fn run(session: &Session, command: ConfigCommand) -> Result<Said, OpEr
     let call = |method| session.call(CONFIG_STORE, method);
     match command {
         ConfigCommand::Store { identity, name, infile, csv, raw, .. } => {
-            let kind = match (csv, raw) {
-                (true, _) => "csv",
-                (_, true) => "raw",
-                _ => "json",
-            };
             let contents = read(infile.as_deref())?;
             call("set_config")
                 .arg(identity)
                 .arg(name)
                 .arg(contents)
-                .named("config_type", kind)
+                .named("config_type", kind(csv, raw))
                 .send_value()
                 .await?;
             Ok(Said::default())
@@ -98,7 +167,7 @@ pub async fn run(session: &Session, command: ConfigCommand) -> Result<Said, OpEr
                 Value::String(text) => text.clone(),
                 parsed => json::to_indent(parsed, 2).unwrap_or_default() + "\n",
             };
-            Ok(Said { text, json: None })
+            Ok(Said { text, ..Said::default() })
         }
         ConfigCommand::List { identity } => {
             let call = match identity {
@@ -108,8 +177,15 @@ pub async fn run(session: &Session, command: ConfigCommand) -> Result<Said, OpEr
             let mut names = call.send::<Vec<String>>().await?;
             names.sort();
             let text = names.iter().flat_map(|name| [name.as_str(), "\n"]).collect();
-            Ok(Said { text, json: Some(names.into()) })
+            Ok(Said { text, json: Some(names.into()), ..Said::default() })
         }
+        ConfigCommand::Edit { identity, name, editor, csv, raw, new, .. } => {
+            let kind = kind(csv, raw);
+            edit::run(session, edit::Edit { identity, name, editor, kind, new }).await
+        }
+        ConfigCommand::Apply { dir, dry_run, prune } => bulk::apply(session, &dir, prune, dry_run).await,
+        ConfigCommand::Export { dir, identities } => bulk::export(session, dir.as_deref(), identities).await,
+        ConfigCommand::Diff { dir } => bulk::diff(session, &dir).await,
         ConfigCommand::Delete { identity, name: None, all: true } => {
             call("delete_store").arg(identity).send_value().await?;
             Ok(Said::default())
