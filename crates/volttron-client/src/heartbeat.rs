@@ -66,8 +66,12 @@ impl Cx {
         headers.set_time("TimeStamp", time::now_utc());
         let status = self.health().report().status;
         match self.publish_with(&topic, headers, status.as_str()).await {
-            // The next connection beats anew.
-            Ok(_) | Err(PublishError::Router(CallError::Disconnected | CallError::Closed)) => {}
+            // A peer that does not read misses it, which is not our trouble; the next connection beats anew.
+            Ok(_)
+            | Err(
+                PublishError::SubscriberFull { .. }
+                | PublishError::Router(CallError::Disconnected | CallError::Closed),
+            ) => {}
             Err(error) => tracing::warn!("heartbeat: {error}"),
         }
     }

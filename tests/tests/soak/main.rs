@@ -5,6 +5,7 @@
 //! frozen subscriber.
 
 mod books;
+mod frozen;
 mod kill;
 mod load;
 mod world;
@@ -32,4 +33,9 @@ fn platform() {
 #[test]
 fn agent() {
     kill::run("agent", &[kill::Victim::Agent("platform.driver"), kill::Victim::Agent("listener")]);
+}
+
+#[test]
+fn frozen_subscriber() {
+    frozen::run();
 }

@@ -78,13 +78,21 @@ pub(super) async fn health(vctl: &Vctl, selection: &Selection, out: &mut Output)
     let session = vctl.connect().await?;
     let (all, health) =
         tokio::join!(agents::list(vctl.home(), Some(&session)), agents::platform_health(&session));
-    let (chosen, health) = (agents::choose(&all?, &selection.patterns, selection.filters()), health?);
+    let (mut chosen, health) = (agents::choose(&all?, &selection.patterns, selection.filters()), health?);
+    // Services of the platform and agents from elsewhere are not installed, but have health as well.
+    let (others, unmatched): (Vec<String>, _) =
+        std::mem::take(&mut chosen.unmatched).into_iter().partition(|name| health.contains_key(name));
+    chosen.unmatched = unmatched;
     let missed = report_misses("health", &chosen, out);
-    for agent in &chosen.agents {
-        match health.get(&agent.identity) {
-            Some(report) => out.print(&render::indented(report, 4)),
+    let identities = chosen.agents.iter().map(|agent| &agent.identity).chain(&others);
+    for identity in identities {
+        match health.get(identity) {
+            Some(report) => {
+                let report = agents::with_context(&session, identity, report.clone()).await;
+                out.print(&render::indented(&report, 4));
+            }
             None if vctl.json => out.print(&render::indented(&json!({}), 4)),
-            None => out.complain(&format!("No health associated with {}", agent.identity)),
+            None => out.complain(&format!("No health associated with {identity}")),
         }
     }
     Ok(if missed { 10 } else { 0 })

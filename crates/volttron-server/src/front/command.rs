@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use volttron_client::link::LinkPeer;
 use volttron_router::{Control, Meter};
 
-use super::{LocalMeter, bell::Bell, zap::ZapMeter};
+use super::{LocalMeter, SlowPeer, bell::Bell, zap::ZapMeter};
 
 /// Most commands waiting; senders wait beyond it.
 const COMMANDS: usize = 256;
@@ -99,6 +99,7 @@ pub struct FrontControl {
     bell: Arc<Bell>,
     stop: Arc<AtomicBool>,
     state: watch::Receiver<FrontState>,
+    slow: watch::Receiver<Vec<SlowPeer>>,
 }
 
 /// The thread's ends of a [`FrontControl`].
@@ -110,12 +111,12 @@ pub(super) struct Served {
 }
 
 impl FrontControl {
-    pub(super) fn new() -> std::io::Result<(Self, Served)> {
+    pub(super) fn new(slow: watch::Receiver<Vec<SlowPeer>>) -> std::io::Result<(Self, Served)> {
         let (sender, commands) = mpsc::channel(COMMANDS);
         let (state_tx, state) = watch::channel(FrontState::Running);
         let bell = Arc::new(Bell::new()?);
         let stop = Arc::new(AtomicBool::new(false));
-        let control = Self { commands: sender, bell: bell.clone(), stop: stop.clone(), state };
+        let control = Self { commands: sender, bell: bell.clone(), stop: stop.clone(), state, slow };
         Ok((control, Served { commands, bell, stop, state: state_tx }))
     }
 
@@ -134,6 +135,11 @@ impl FrontControl {
     /// How the bus is, to be watched: the platform stops when it is no longer running.
     pub fn state(&self) -> watch::Receiver<FrontState> {
         self.state.clone()
+    }
+
+    /// Peers that lose messages because they do not read, to be watched; looked at once a second.
+    pub fn slow_peers(&self) -> watch::Receiver<Vec<SlowPeer>> {
+        self.slow.clone()
     }
 
     pub(crate) async fn send(&self, command: Command) -> Result<(), FrontStopped> {

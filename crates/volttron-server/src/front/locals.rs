@@ -80,6 +80,12 @@ impl Locals {
         self.slots.iter().flatten().any(|local| local.identity == identity.as_bytes())
     }
 
+    /// Whether a service's ring has no room; none if no service has that identity.
+    pub(super) fn is_full(&self, identity: &str) -> Option<bool> {
+        let local = self.slots.iter().flatten().find(|local| local.identity == identity.as_bytes())?;
+        Some(local.staged.len() >= local.events.capacity())
+    }
+
     /// Numbers in use and free, to be walked with [`take`](Self::take).
     pub(super) fn ids(&self) -> impl Iterator<Item = ServiceId> + use<> {
         (0..self.slots.len()).map(|slot| ServiceId(slot as u16))

@@ -14,6 +14,7 @@ mod endpoint;
 mod frame;
 mod locals;
 mod outlet;
+mod slow;
 mod sockets;
 mod worker;
 pub mod zap;
@@ -30,6 +31,7 @@ pub use command::{FrontControl, FrontMeter, FrontSnapshot, FrontState, FrontStop
 pub use endpoint::{Bind, BindError, Security};
 pub use frame::ZmqFrame;
 pub use locals::LocalMeter;
+pub use slow::SlowPeer;
 
 /// Why the bus did not start.
 #[derive(Debug, Error)]
@@ -107,7 +109,8 @@ impl Front {
         self,
         router: Router<ZmqFrame, P>,
     ) -> Result<RunningFront, FrontError> {
-        let (control, served) = FrontControl::new()?;
+        let slow = slow::SlowPeers::default();
+        let (control, served) = FrontControl::new(slow.subscribe())?;
         let Self { socket, zap, context, identity, endpoints } = self;
         let worker = worker::Worker {
             router,
@@ -115,7 +118,7 @@ impl Front {
             socket,
             zap,
             locals: locals::Locals::default(),
-            reporter: outlet::Reporter::new(served.state, Instant::now()),
+            reporter: outlet::Reporter::new(served.state, slow, Instant::now()),
             commands: served.commands,
             bell: served.bell,
             alarm: alarm::Alarm::new()?,

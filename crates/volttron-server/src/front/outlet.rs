@@ -7,7 +7,7 @@ use tracing::{debug, info, warn};
 use volttron_router::{Output, RouterEvent, ServiceId, Unsent, Why};
 use volttron_utils::vip::Frames;
 
-use super::{FrontState, ZmqFrame, locals::Locals};
+use super::{FrontState, ZmqFrame, locals::Locals, slow::SlowPeers};
 
 /// Everything the router may touch while it handles one input.
 pub(super) struct Outlet<'a> {
@@ -54,11 +54,12 @@ pub(super) struct Reporter {
     lines: u32,
     suppressed: u64,
     pub(super) send_failures: u64,
+    pub(super) slow: SlowPeers,
 }
 
 impl Reporter {
-    pub(super) fn new(state: watch::Sender<FrontState>, now: Instant) -> Self {
-        Self { state, window_start: now, lines: 0, suppressed: 0, send_failures: 0 }
+    pub(super) fn new(state: watch::Sender<FrontState>, slow: SlowPeers, now: Instant) -> Self {
+        Self { state, window_start: now, lines: 0, suppressed: 0, send_failures: 0, slow }
     }
 
     fn send_failed(&mut self, error: zmq::Error) {
@@ -71,7 +72,12 @@ impl Reporter {
     fn event(&mut self, event: &RouterEvent<'_>) {
         match event {
             RouterEvent::PeerAdded { identity } => debug!(identity, "peer connected"),
-            RouterEvent::PeerDropped { identity, why } => debug!(identity, why = why.as_str(), "peer gone"),
+            RouterEvent::PeerDropped { identity, why } => {
+                debug!(identity, why = why.as_str(), "peer gone");
+                if let Some(lost) = self.slow.gone(identity) {
+                    warn!(identity, lost, why = why.as_str(), "a peer that did not read its messages is gone");
+                }
+            }
             RouterEvent::Unroutable { sender, recipient } => {
                 debug!(sender, recipient, "recipient is not connected");
             }
@@ -79,11 +85,13 @@ impl Reporter {
                 info!("the control service asked the platform to stop");
                 self.set_state(FrontState::QuitRequested);
             }
-            // Powers of two: a slow peer is named at once and then ever more rarely.
-            RouterEvent::QueueFull { peer, dropped_total } if dropped_total.is_power_of_two() => {
-                warn!(peer, dropped_total, "peer does not read its messages; they are lost");
+            RouterEvent::QueueFull { peer, dropped_total } => {
+                self.slow.lost(peer, *dropped_total);
+                // Powers of two: a slow peer is named at once and then ever more rarely.
+                if dropped_total.is_power_of_two() {
+                    warn!(peer, dropped_total, "peer does not read its messages; they are lost");
+                }
             }
-            RouterEvent::QueueFull { .. } => {}
             RouterEvent::Refused { identity, why } if self.may_log() => {
                 warn!(identity, %why, "identity refused");
             }
@@ -133,7 +141,7 @@ mod tests {
     #[test]
     fn lines_about_bad_peers_are_limited_per_window() {
         let now = Instant::now();
-        let mut reporter = Reporter::new(watch::Sender::new(FrontState::Running), now);
+        let mut reporter = Reporter::new(watch::Sender::new(FrontState::Running), SlowPeers::default(), now);
         assert_eq!((0..100).filter(|_| reporter.may_log()).count(), LINES_PER_WINDOW as usize);
         reporter.tick(now + WINDOW / 2);
         assert!(!reporter.may_log());
@@ -145,7 +153,7 @@ mod tests {
     fn quit_reaches_the_platform() {
         let state = watch::Sender::new(FrontState::Running);
         let seen = state.subscribe();
-        Reporter::new(state, Instant::now()).event(&RouterEvent::Quit);
+        Reporter::new(state, SlowPeers::default(), Instant::now()).event(&RouterEvent::Quit);
         assert_eq!(*seen.borrow(), FrontState::QuitRequested);
     }
 }

@@ -88,6 +88,7 @@ impl<P: Policy> Worker<P> {
             if now >= next_tick {
                 next_tick = now + TICK;
                 self.reporter.tick(now);
+                self.look_at_slow_peers(now);
                 self.handle(now, Input::Tick);
                 if now >= next_sweep {
                     next_sweep = now + SWEEP;
@@ -282,6 +283,17 @@ impl<P: Policy> Worker<P> {
             }
         }
         true
+    }
+
+    /// Finds out which slow peers still are.
+    fn look_at_slow_peers(&mut self, now: Instant) {
+        let (socket, locals) = (&self.socket, &self.locals);
+        self.reporter.slow.look(now, |identity| {
+            locals.is_full(identity).unwrap_or_else(|| {
+                let wire = volttron_utils::vip::typed::latin1(identity);
+                wire.is_some_and(|identity| socket.peer_writable(&identity) == Ok(false))
+            })
+        });
     }
 
     /// Drops peers whose connection is gone without a notice.

@@ -1,14 +1,19 @@
 //! Installed agents and how they do: from the platform when it runs, from the files of the home otherwise.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
+use volttron_utils::health::Status;
 use volttron_utils::home::Home;
 use volttron_utils::identity;
 
 use super::select::{self, Filters, Found, Selectable};
 use super::{OpError, Session};
 use crate::supervisor::installed;
+
+/// How long an agent may take to say why it is not well.
+const CONTEXT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One agent, as commands show it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -165,6 +170,21 @@ pub async fn status(session: &Session) -> Result<Vec<StatusRow>, OpError> {
 /// What the health service knows, by identity.
 pub async fn platform_health(session: &Session) -> Result<Map<String, Value>, OpError> {
     Ok(session.call(identity::HEALTH, "get_platform_health").send().await?)
+}
+
+/// Adds to an agent's health what the agent says about it, if it is not well and answers: the health service hears only
+/// the word.
+pub async fn with_context(session: &Session, identity: &str, mut health: Value) -> Value {
+    let well = health.get("message").is_none_or(|word| word == Status::Good.as_str());
+    if !well
+        && let Some(fields) = health.as_object_mut()
+        && let Ok(status) =
+            session.cx().call(identity, "health.get_status").timeout(CONTEXT_TIMEOUT).send::<Value>().await
+        && let Some(context) = status.get("context")
+    {
+        fields.insert("context".to_owned(), context.clone());
+    }
+    health
 }
 
 fn merge(listed: &[Value], processes: &[Value], health: &Map<String, Value>) -> Vec<StatusRow> {

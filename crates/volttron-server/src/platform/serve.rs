@@ -48,6 +48,9 @@ pub(super) async fn serve(options: &Options, prepared: Prepared) -> Result<(), P
     let connector = LocalConnector::new(front.control().clone(), options.auth);
     let local = Local { options, auth: &auth, connector };
 
+    // Before all others, so that it hears their first heartbeats.
+    let health = local.spawn(identity::HEALTH, Health::default()).await?;
+    health.started().await;
     // All at once: each waits for its own welcome only.
     let control = ControlService::new(ControlDeps {
         supervisor: supervisor.clone(),
@@ -55,14 +58,13 @@ pub(super) async fn serve(options: &Options, prepared: Prepared) -> Result<(), P
         front: front.control().clone(),
         server_key: keys.as_ref().map(|k| k.public.to_string()),
     });
-    let (control, store, auth_service, keydiscovery, health) = tokio::try_join!(
+    let (control, store, auth_service, keydiscovery) = tokio::try_join!(
         local.spawn(identity::CONTROL, control),
         local.spawn(identity::CONFIG_STORE, config_store),
         local.spawn_auth(),
         local.spawn(identity::KEYDISCOVERY, KeyDiscovery),
-        local.spawn(identity::HEALTH, Health::default()),
     )?;
-    let handles = [Some(control), Some(store), auth_service, Some(keydiscovery), Some(health)];
+    let handles = [Some(health), Some(control), Some(store), auth_service, Some(keydiscovery)];
     let mut services = Services::default();
     for handle in handles.into_iter().flatten() {
         handle.started().await;

@@ -2,10 +2,11 @@
 //! (platform-internals.md section 3.1).
 //!
 //! Owns the words on the bus; the work is the supervisor's. It also tells the supervisor what it sees of agents on the
-//! bus, and tells the router when an agent's process has ended.
+//! bus, and tells the router when an agent's process has ended. Its health is the bus's: BAD while a peer loses messages.
 
 mod agents;
 mod observe;
+mod slow;
 
 use std::sync::Arc;
 

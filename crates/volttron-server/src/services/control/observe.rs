@@ -1,4 +1,5 @@
-//! What the control service watches: agents on the bus (for the supervisor) and ended processes (for the router).
+//! What the control service watches: agents on the bus (for the supervisor), ended processes (for the router), and peers
+//! that do not read (for the operator).
 
 use std::sync::Arc;
 
@@ -7,17 +8,18 @@ use tokio::sync::broadcast::error::RecvError;
 use volttron_client::{Cx, PeerEvent, Publication, Status};
 use volttron_router::Control as RouterControl;
 
-use super::Control;
+use super::{Control, slow};
 use crate::supervisor::AgentEvent;
 use crate::supervisor::machine::Input;
 
-/// Starts both watches; they end with the service.
+/// Starts all watches; they end with the service.
 pub fn begin(control: &Arc<Control>, cx: &Cx) {
     let (service, context) = (control.clone(), cx.clone());
     let peers = cx.peer_events();
     cx.spawn(async move { watch_peers(&service, &context, peers).await });
     let (service, context) = (control.clone(), cx.clone());
     cx.spawn(async move { watch_processes(&service, &context).await });
+    cx.spawn(slow::watch(control.deps.front.slow_peers(), cx.clone()));
 }
 
 async fn watch_peers(control: &Control, cx: &Cx, mut events: tokio::sync::broadcast::Receiver<PeerEvent>) {
