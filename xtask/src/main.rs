@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod check;
 mod config_store;
+mod coverage;
 mod demo;
 mod fuzz;
 mod historian;
@@ -39,6 +40,8 @@ enum Task {
     Sim(sim::Args),
     /// Run the fuzz targets (nightly compiler, cargo-fuzz)
     Fuzz(fuzz::Args),
+    /// Show which lines of the decoders the tests run
+    Coverage(coverage::Args),
     /// Measure the bus against bare libzmq: [--short] [--rounds N] [--seconds S] [--only WORD] [--no-gate]
     Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Task::Check => check::run(),
         Task::Sim(args) => sim::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::Coverage(args) => coverage::run(&args),
         Task::Bench { args } => return bench::run(&args),
         Task::BenchHistorian { short } => bench_historian(short),
         Task::Soak(args) => soak::run(&args),

@@ -73,7 +73,7 @@ fn base_python() -> Outcome<PathBuf> {
     if let Some(found) = candidates.into_iter().find(|p| usable(p)) {
         return Ok(found.into());
     }
-    if is_root() && succeeds(&mut Command::new("apt-get").arg("--version")) {
+    if is_root() && succeeds(Command::new("apt-get").arg("--version")) {
         step("refresh Debian's package lists", Command::new("apt-get").args(["update", "-q"]))?;
         step(
             "install Python from Debian",

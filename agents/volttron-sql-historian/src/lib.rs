@@ -5,7 +5,8 @@
 
 mod kind;
 pub mod limits;
-mod pyliteral;
+#[doc(hidden)]
+pub mod pyliteral;
 pub mod reader;
 pub mod schema;
 pub mod settings;

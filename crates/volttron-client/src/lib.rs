@@ -26,6 +26,8 @@ mod cx;
 #[cfg(feature = "driver")]
 pub mod driver;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod health;
 pub mod heartbeat;
 #[cfg(feature = "historian")]

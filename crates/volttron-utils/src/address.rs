@@ -86,6 +86,7 @@ impl FromStr for Address {
             None => (text, None),
         };
         let (location, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let location = location.trim();
         let (scheme, endpoint) = location.split_once("://").unwrap_or(("tcp", location));
         let scheme = match scheme.to_ascii_lowercase().as_str() {
             "tcp" => Scheme::Tcp,
@@ -280,6 +281,7 @@ mod tests {
             ("10.0.0.7:22916", Scheme::Tcp, "10.0.0.7:22916", "10.0.0.7:22916", false),
             ("TCP://localhost:1", Scheme::Tcp, "localhost:1", "localhost:1", true),
             ("tcp://[::1]:5", Scheme::Tcp, "[::1]:5", "[::1]:5", true),
+            (" tcp://a:1 ?x=1", Scheme::Tcp, "a:1", "a:1", false),
             ("tcp://*:5", Scheme::Tcp, "*:5", "*:5", false),
             ("ipc://@/h/run/vip.socket", Scheme::Ipc, "@/h/run/vip.socket", "@", true),
             ("ipc:///h/vip.socket", Scheme::Ipc, "/h/vip.socket", "/h/vip.socket", true),

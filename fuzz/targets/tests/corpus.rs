@@ -3,37 +3,68 @@
 #![allow(clippy::print_stdout, reason = "shown only when a target fails: what failed")]
 
 use std::fs;
+use std::panic::{catch_unwind, resume_unwind};
 use std::path::Path;
+use std::thread;
 
-use volttron_fuzz_targets::TARGETS;
+use volttron_fuzz_targets::{TARGETS, Target};
 
 const MUTATIONS: u64 = 3000;
 
 #[test]
 fn every_target_survives_its_corpus_and_mutations_of_it() {
+    // Threads of their own: all that fail are named, and the stack is as small as that of an agent's worker.
+    let running: Vec<_> =
+        TARGETS.iter().map(|(name, target)| (name, thread::spawn(|| run(name, *target)))).collect();
+    let failed: Vec<_> =
+        running.into_iter().filter_map(|(name, thread)| thread.join().err().map(|_| name)).collect();
+    assert!(failed.is_empty(), "{failed:?} failed, see above");
+}
+
+fn run(name: &str, target: Target) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus");
-    for (name, target) in TARGETS {
-        let mut seeds: Vec<(String, Vec<u8>)> = fs::read_dir(corpus.join(name))
-            .unwrap_or_else(|error| panic!("corpus of {name}: {error}"))
-            .map(|entry| entry.expect("readable directory").path())
-            .map(|path| (path.display().to_string(), fs::read(&path).expect("readable file")))
-            .collect();
-        seeds.sort();
-        assert!(!seeds.is_empty(), "{name} has no corpus");
-        for (path, bytes) in &seeds {
-            println!("{path}");
-            target(bytes);
-        }
-        for seed in 0..MUTATIONS {
-            let mut numbers = Numbers(seed);
-            let mut bytes = seeds[numbers.below(seeds.len())].1.clone();
-            for _ in 0..=numbers.below(6) {
-                mutate(&mut bytes, &mut numbers, &seeds);
-            }
-            println!("{name}, mutation {seed}");
-            target(&bytes);
-        }
+    let mut seeds: Vec<(String, Vec<u8>)> = fs::read_dir(corpus.join(name))
+        .unwrap_or_else(|error| panic!("corpus of {name}: {error}"))
+        .map(|entry| entry.expect("readable directory").path())
+        .map(|path| (path.display().to_string(), fs::read(&path).expect("readable file")))
+        .collect();
+    seeds.sort();
+    assert!(!seeds.is_empty(), "{name} has no corpus");
+    for (path, bytes) in &seeds {
+        say_if_it_fails(path, target, bytes);
     }
+    for seed in 0..MUTATIONS {
+        let mut numbers = Numbers(seed);
+        let mut bytes = seeds[numbers.below(seeds.len())].1.clone();
+        for _ in 0..=numbers.below(6) {
+            mutate(&mut bytes, &mut numbers, &seeds);
+        }
+        say_if_it_fails(&format!("{name}, mutation {seed}"), target, &bytes);
+    }
+}
+
+fn say_if_it_fails(what: &str, target: Target, bytes: &[u8]) {
+    if let Err(panic) = catch_unwind(|| target(bytes)) {
+        println!("{what} failed: {}", bytes.escape_ascii());
+        resume_unwind(panic);
+    }
+}
+
+#[test]
+fn every_target_is_a_program_and_every_corpus_has_a_target() {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let names = |folder: &str| {
+        let entries = fs::read_dir(fuzz.join(folder)).expect("readable directory");
+        let path = |entry: std::io::Result<fs::DirEntry>| entry.expect("readable directory").path();
+        let mut names: Vec<String> =
+            entries.map(path).filter_map(|path| path.file_stem()?.to_str().map(str::to_owned)).collect();
+        names.sort();
+        names
+    };
+    let mut targets: Vec<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    targets.sort();
+    assert_eq!(names("fuzz_targets"), targets);
+    assert_eq!(names("corpus"), targets);
 }
 
 fn mutate(bytes: &mut Vec<u8>, numbers: &mut Numbers, seeds: &[(String, Vec<u8>)]) {

@@ -26,7 +26,7 @@ Occupants,people,FALSE,integer,people in the zones served
 
 /// A table of `days` days of five-minute rows from 6 July 2026, 00:00 UTC, with a header; times are RFC 3339.
 pub fn csv(days: u32) -> String {
-    let mut noise = Noise(0x5EED_0F_A1B2_C3D4);
+    let mut noise = Noise(0x005E_ED0F_A1B2_C3D4);
     let mut unit = Unit::default();
     let names: Vec<&str> = REGISTRY.lines().skip(1).filter_map(|line| line.split(',').next()).collect();
     let mut out = format!("timestamp,{}\n", names.join(","));

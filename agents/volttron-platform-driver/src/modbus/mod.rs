@@ -17,20 +17,39 @@ pub use device::ModbusFactory;
 
 use volttron_client::driver::{DriverError, Rows};
 
-/// Parses the bytes of a registry CSV as a Modbus device would and plans its requests; gives the number of requests of
-/// a scrape. Entry for fuzzing and for checking a file without a device: any input must come back with an answer.
+/// Parses the bytes of a registry CSV as a Modbus device would and plans its requests, for every way to number the
+/// registers; gives the most requests of a scrape. Entry for fuzzing and for checking a file without a device: any
+/// input must come back with an answer.
 pub fn check_registry(csv: &[u8]) -> Result<usize, DriverError> {
     let rows = Rows::from_csv(csv)?;
-    let config = serde_json::json!({ "device_address": "localhost" });
-    let settings = settings::Settings::parse("modbus", &config)?;
-    let map = registry::parse(&settings, Some(rows))?;
-    Ok(plan::plan(&map.registers, 0..map.registers.len(), settings.max_per_read).len())
+    let mut requests: Result<usize, DriverError> =
+        Err(DriverError::Config("no way to number registers is known".into()));
+    for addressing in ["offset", "offset_plus", "address"] {
+        let config = serde_json::json!({ "device_address": "localhost", "addressing": addressing });
+        let settings = settings::Settings::parse("modbus", &config)?;
+        let planned = registry::parse(&settings, Some(rows.clone()))
+            .map(|map| plan::plan(&map.registers, 0..map.registers.len(), settings.max_per_read).len());
+        requests = match (requests, planned) {
+            (Ok(most), Ok(one)) => Ok(most.max(one)),
+            (Err(_), one) => one,
+            (most, Err(_)) => most,
+        };
+    }
+    requests
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn addresses_at_the_ends_of_the_numbers_are_answered() {
+        for address in ["-9223372036854775808", "9223372036854775807", "-0x8000000000000000"] {
+            let csv = format!("Register Name,Address,Type\na,{address},uint16\n");
+            assert!(check_registry(csv.as_bytes()).is_err(), "{address}");
+        }
+    }
 
     proptest! {
         #[test]

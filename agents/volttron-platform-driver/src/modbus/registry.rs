@@ -230,9 +230,11 @@ fn parse_address(settings: &Settings, row: &Row, table: Table, width: u16) -> Re
         Addressing::Address if column == "Address" => table.base(),
         _ => 0,
     };
-    let address = u16::try_from(number - offset).ok().filter(|first| first.checked_add(width - 1).is_some());
+    // Saturating: what is out of range stays so.
+    let number = number.saturating_sub(offset);
+    let address = u16::try_from(number).ok().filter(|first| first.checked_add(width - 1).is_some());
     address.ok_or_else(|| {
-        row.error(column, format!("{text} is outside of the table (protocol address {})", number - offset))
+        row.error(column, format!("{text} is outside of the table (protocol address {number})"))
     })
 }
 

@@ -9,11 +9,12 @@ use serde_json::{Map, Value};
 
 use super::Action;
 
-/// Contents with all links replaced may have this many values. References that multiply (ten lists of ten links of ten
-/// links...) would otherwise fill the memory.
+/// Contents with all links replaced may have this many values, where each 64 bytes of text count as one more.
+/// References that multiply (ten lists of ten links of ten links...) would otherwise fill the memory.
 const MAX_RESOLVED_VALUES: usize = 1_000_000;
-/// As many links may follow one another; Python's own limit is near it. Deeper contents could not even be dropped.
-const MAX_RESOLVED_LINKS: usize = 1000;
+/// Contents with all links replaced may be nested this deep; Python's own limit is near it. Deeper ones could not even
+/// be dropped.
+const MAX_RESOLVED_LEVELS: usize = 1000;
 
 #[derive(Clone, Debug, PartialEq)]
 struct Entry {
@@ -257,33 +258,45 @@ impl Mirror {
 /// Contents with links replaced.
 struct Resolved {
     value: Rc<Value>,
-    /// Of how many values it consists.
+    size: Size,
+}
+
+/// How large contents are.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    /// Of how many values they consist; long texts count for more.
     values: usize,
-    /// How many links follow one another in it at most.
-    links: usize,
+    /// How deep they are nested.
+    levels: usize,
 }
 
 fn resolve_all(contents: &Value, ready: &HashMap<&str, Resolved>) -> Resolved {
+    let mut size = Size::default();
     // Text is a raw entry, which is never looked into.
-    if contents.is_string() {
-        return Resolved { value: Rc::new(contents.clone()), values: 1, links: 0 };
-    }
-    let (mut values, mut links) = (0, 0);
-    let value = Rc::new(resolve(contents, ready, &mut values, &mut links));
-    Resolved { value, values, links }
+    let value = match contents {
+        Value::String(text) => {
+            size.values = weight(text);
+            contents.clone()
+        }
+        other => resolve(other, ready, 0, &mut size),
+    };
+    Resolved { value: Rc::new(value), size }
 }
 
-fn resolve(value: &Value, ready: &HashMap<&str, Resolved>, values: &mut usize, links: &mut usize) -> Value {
-    *values += 1;
+/// `level` is how many values enclose this one; `size` grows to that of the whole.
+fn resolve(value: &Value, ready: &HashMap<&str, Resolved>, level: usize, size: &mut Size) -> Value {
+    size.values += 1;
+    size.levels = size.levels.max(level);
     match value {
         Value::String(text) => match link(text) {
             Some(target) => match ready.get(target.as_str()) {
-                Some(found)
-                    if *values + found.values <= MAX_RESOLVED_VALUES && found.links < MAX_RESOLVED_LINKS =>
+                Some(Resolved { value, size: found })
+                    if size.values + found.values <= MAX_RESOLVED_VALUES
+                        && level + found.levels <= MAX_RESOLVED_LEVELS =>
                 {
-                    *values += found.values;
-                    *links = (*links).max(found.links + 1);
-                    (*found.value).clone()
+                    size.values += found.values;
+                    size.levels = size.levels.max(level + found.levels);
+                    (**value).clone()
                 }
                 Some(_) => {
                     tracing::error!("configuration '{target}' is left out where it is linked to: too large");
@@ -291,14 +304,23 @@ fn resolve(value: &Value, ready: &HashMap<&str, Resolved>, values: &mut usize, l
                 }
                 None => Value::Null,
             },
-            None => value.clone(),
+            None => {
+                size.values += weight(text);
+                value.clone()
+            }
         },
-        Value::Array(list) => list.iter().map(|v| resolve(v, ready, values, links)).collect(),
+        Value::Array(list) => list.iter().map(|v| resolve(v, ready, level + 1, size)).collect(),
         Value::Object(map) => {
-            Value::Object(map.iter().map(|(k, v)| (k.clone(), resolve(v, ready, values, links))).collect())
+            let member = |(k, v): (&String, &Value)| (k.clone(), resolve(v, ready, level + 1, size));
+            Value::Object(map.iter().map(member).collect())
         }
         other => other.clone(),
     }
+}
+
+/// As how many values a text counts.
+fn weight(text: &str) -> usize {
+    1 + text.len() / 64
 }
 
 /// The lower-cased name a text links to (`config://name`).
@@ -411,6 +433,23 @@ mod tests {
             got,
             [("b".into(), Action::Update), ("c".into(), Action::Delete), ("d".into(), Action::New)]
         );
+    }
+
+    #[test]
+    fn links_to_long_texts_and_through_deep_values_are_bounded() {
+        let mut m = Mirror::default();
+        let raw = [("raw".to_owned(), json!("x".repeat(1 << 20)))];
+        let many = [("many".to_owned(), Value::Array(vec![json!("config://raw"); 1000]))];
+        let nested = |n: usize| (0..50).fold(json!(format!("config://d{}", n + 1)), |inner, _| json!([inner]));
+        let deep = (0..100).map(|n| (format!("d{n}"), nested(n)));
+        m.initial_update(raw.into_iter().chain(many).chain(deep).collect());
+        assert!(m.get("many").expect("there").to_string().len() < 70 * MAX_RESOLVED_VALUES);
+        let (mut levels, whole) = (0, m.get("d0").expect("there"));
+        let mut value = &whole;
+        while let Some(inner) = value.get(0) {
+            (value, levels) = (inner, levels + 1);
+        }
+        assert!(value.is_null() && levels <= MAX_RESOLVED_LEVELS, "{levels}");
     }
 
     #[test]

@@ -16,8 +16,8 @@ use tokio::sync::Notify;
 use volttron_utils::pattern;
 
 pub use client::{ConfigError, ConfigStore};
-pub(crate) use mirror::Told;
-use mirror::{Change, Mirror};
+use mirror::Change;
+pub(crate) use mirror::{Mirror, Told};
 
 use crate::Cx;
 use crate::agent::ConfigFn;

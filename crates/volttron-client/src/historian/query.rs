@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::Value;
-use volttron_utils::time::parse_expression;
+use volttron_utils::time::{has_canonical_form, parse_expression};
 
 use super::store::{Found, Query};
 use super::text::{dumps, stamp};
@@ -106,6 +106,7 @@ fn time(v: &Value, now: Timestamp) -> Result<Timestamp, BadArgument> {
         Value::Number(n) => n
             .as_f64()
             .and_then(|ms| Timestamp::from_microsecond((ms * 1000.0).round() as i64).ok())
+            .filter(|at| has_canonical_form(*at))
             .ok_or_else(|| BadArgument::value_error(format!("{n} milliseconds are no time"))),
         other => Err(BadArgument::value_error(format!("{other} is no time"))),
     }

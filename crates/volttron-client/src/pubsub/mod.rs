@@ -280,7 +280,7 @@ impl Cx {
 }
 
 /// `[publish, topic, {"sender", "bus", "headers", "message"}]` (subsystems.md section 5.3).
-fn parse_delivery(args: &[Bytes]) -> Option<Publication> {
+pub(crate) fn parse_delivery(args: &[Bytes]) -> Option<Publication> {
     let [_, topic, body, ..] = args else { return None };
     let members = wire_json::split_object(body).ok()?;
     let text = |key: &str| members.get(key).and_then(|raw| wire_json::from_latin1::<String>(raw).ok());

@@ -240,6 +240,24 @@ fn parse(frames: &[Message]) -> Option<ZapRequest<'_>> {
     })
 }
 
+/// Takes any frames as a question, refuses and grants it. Entry for fuzzing.
+///
+/// # Panics
+/// When an answer is not what libzmq expects.
+#[doc(hidden)]
+pub fn check_zap(frames: &[Message]) {
+    for user_id in [None, Some("u".repeat(43))] {
+        let decision = match &user_id {
+            Some(user_id) => ZapAnswer::Allow { user_id: user_id.clone() },
+            None => ZapAnswer::Deny { delay: Duration::ZERO },
+        };
+        let mut zap = Zap::new(Box::new(move |_: &ZapRequest<'_>| decision.clone()));
+        let answer = zap.ask(Instant::now(), frames);
+        assert_eq!(answer.is_none(), zap.meter.malformed == 1, "a question is answered or counted");
+        assert!(answer.is_none_or(|answer| answer.len() == 8), "an answer has eight frames");
+    }
+}
+
 fn reply(request: &[Message], status: &'static str, text: &'static str, user_id: &str) -> Reply {
     let echoed = request[..4].iter().map(Message::share);
     echoed.chain([status, text, user_id, ""].into_iter().map(Message::from)).collect()

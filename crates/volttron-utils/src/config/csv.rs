@@ -8,12 +8,19 @@ use serde_json::{Map, Value};
 #[error("bad CSV: {0}")]
 pub struct BadCsv(String);
 
+/// Most cells of a table, those counted that rows leave out.
+const CELLS_MAX: usize = 16_000_000;
+
+/// Most bytes that the names of the columns may take, which are repeated in each row.
+const NAMES_MAX_BYTES: usize = 512 << 20;
+
 /// Rows as objects, keyed by the header row, every value text. Missing trailing cells are null; surplus cells are
 /// collected in a list under the key `null` (what Python's `None` key becomes in JSON). Blank rows are skipped.
 pub fn csv_to_json(text: &str) -> Result<Vec<Map<String, Value>>, BadCsv> {
     // Spreadsheets put a byte order mark in front, which would become part of the first column's name.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+    refuse_large(text)?;
+    let mut reader = reader(text);
     let mut records = reader.records();
     let Some(header) = records.next().transpose().map_err(|e| BadCsv(e.to_string()))? else {
         return Ok(Vec::new());
@@ -33,11 +40,44 @@ pub fn csv_to_json(text: &str) -> Result<Vec<Map<String, Value>>, BadCsv> {
     Ok(rows)
 }
 
+fn reader(text: &str) -> csv::Reader<&[u8]> {
+    csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes())
+}
+
+/// A long header and many short rows are a small text, but their product is not: looked at before anything is built.
+fn refuse_large(text: &str) -> Result<(), BadCsv> {
+    let mut reader = reader(text);
+    let mut record = csv::ByteRecord::new();
+    // What cannot be read is reported by the reader that follows.
+    if !matches!(reader.read_byte_record(&mut record), Ok(true)) {
+        return Ok(());
+    }
+    let (columns, names_bytes) = (record.len(), record.as_slice().len());
+    let rows_max = (CELLS_MAX / columns.max(1)).min(NAMES_MAX_BYTES / names_bytes.max(1));
+    let mut rows = 0;
+    while matches!(reader.read_byte_record(&mut record), Ok(true)) {
+        rows += 1;
+        if rows > rows_max {
+            return Err(BadCsv(format!("more than {rows_max} rows of {columns} columns are too large")));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_small_text_is_not_a_large_table() {
+        let header: Vec<String> = (0..20_000).map(|n| n.to_string()).collect();
+        let wide = format!("{}\n{}", header.join(","), "1\n".repeat(20_000));
+        assert!(csv_to_json(&wide).unwrap_err().to_string().contains("more than 800 rows of 20000 columns"));
+        let long = format!("{}\n{}", "x".repeat(1 << 20), "1\n".repeat(1000));
+        assert!(csv_to_json(&long).unwrap_err().to_string().contains("more than 512 rows of 1 columns"));
+    }
 
     #[test]
     fn rows_as_python_reads_them() {

@@ -102,7 +102,8 @@ impl OptionFile {
 
     /// Reads a text; the error is a line number and a reason.
     pub fn parse(text: &str) -> Result<Self, (usize, String)> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        // All byte order marks: joining two files leaves two.
+        let text = text.trim_start_matches('\u{feff}');
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
         let mut entries = Vec::new();
         let mut section: Option<String> = None;
@@ -131,8 +132,11 @@ impl OptionFile {
     }
 
     /// Sets a key in a section: the last line that sets it is rewritten (a note behind the value is kept), else a line
-    /// is added at the end of the section, which is added when missing. Returns whether anything changed.
+    /// is added at the end of the section, which is added when missing. Returns whether anything changed. A value has no
+    /// line ends in either dialect: blanks take their place, lest the file cannot be read again.
     pub fn set(&mut self, section: &str, key: &str, value: &str) -> bool {
+        let value = value.replace(['\n', '\r'], " ");
+        let value = value.as_str();
         let same_place = |e: &&Entry| e.key == key && e.section.as_deref().is_none_or(|s| s == section);
         if let Some(entry) = self.entries.iter().rev().find(same_place) {
             if !entry.bare && entry.value() == value {
@@ -366,6 +370,22 @@ mod tests {
 
     fn settings(text: &str) -> Vec<(String, Vec<String>)> {
         OptionFile::parse(text).unwrap().entries.into_iter().map(|e| (e.key, e.words)).collect()
+    }
+
+    #[test]
+    fn byte_order_marks_are_no_setting() {
+        let file = OptionFile::parse("\u{feff}\u{feff}verbose\n").unwrap();
+        assert_eq!(file.entries().len(), 1);
+        assert_eq!(OptionFile::parse(&file.render()).unwrap().entries(), file.entries());
+    }
+
+    #[test]
+    fn a_value_with_line_ends_does_not_spoil_the_file() {
+        let mut file = OptionFile::parse("[volttron]\ninstance-name = a\nverbose\n").unwrap();
+        assert!(file.set("volttron", "instance-name", "one\ntwo = 3\r"));
+        let read = OptionFile::parse(&file.render()).unwrap();
+        assert_eq!(read.get(&["volttron"], "instance-name").as_deref(), Some("one two = 3 "));
+        assert_eq!(read.entries().len(), 2);
     }
 
     #[test]

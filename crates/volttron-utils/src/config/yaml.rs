@@ -13,6 +13,9 @@ const DEPTH_MAX: usize = 128;
 /// Most nodes a document may have after its aliases are expanded.
 const NODES_MAX: usize = 1_000_000;
 
+/// Most bytes of text that aliases may add to a document.
+const ALIAS_TEXT_MAX_BYTES: usize = 16 << 20;
+
 /// A YAML text that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}: line {line} column {column}")]
@@ -50,9 +53,36 @@ enum Open {
 #[derive(Default)]
 struct Builder {
     stack: Vec<(usize, Open)>,
-    anchors: HashMap<usize, (Value, usize)>,
+    anchors: HashMap<usize, (Value, Size)>,
     document: Option<Value>,
     nodes: usize,
+    alias_text_bytes: usize,
+}
+
+/// What a value takes.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    nodes: usize,
+    text_bytes: usize,
+    depth: usize,
+}
+
+impl Size {
+    fn of(value: &Value) -> Self {
+        let all = |inner: &mut dyn Iterator<Item = &Value>, keys: usize| {
+            inner.map(Self::of).fold(Self { nodes: 1, text_bytes: keys, depth: 1 }, |all, one| Self {
+                nodes: all.nodes + one.nodes,
+                text_bytes: all.text_bytes + one.text_bytes,
+                depth: all.depth.max(1 + one.depth),
+            })
+        };
+        match value {
+            Value::Array(items) => all(&mut items.iter(), 0),
+            Value::Object(map) => all(&mut map.values(), map.keys().map(String::len).sum()),
+            Value::String(text) => Self { nodes: 1, text_bytes: text.len(), depth: 0 },
+            _ => Self { nodes: 1, ..Self::default() },
+        }
+    }
 }
 
 impl Builder {
@@ -65,15 +95,16 @@ impl Builder {
                 self.count(1, mark)?;
                 let value = scalar(&text, style, tag.as_deref());
                 // As a key, a scalar keeps its text: `1: x` has the key "1", and `yes: x` the key "yes".
-                self.node(anchor, value, 1, Some(&text), mark)
+                self.node(anchor, value, Some(&text), mark)
             }
             Event::Alias(anchor) => {
-                let (value, nodes) =
-                    self.anchors.get(&anchor).cloned().ok_or_else(|| {
-                        BadYaml::at(mark, "an alias refers to a value that is not complete")
-                    })?;
-                self.count(nodes, mark)?;
-                self.node(0, value, nodes, None, mark)
+                let known = self.anchors.get(&anchor);
+                let size = known
+                    .map(|(_, size)| *size)
+                    .ok_or_else(|| BadYaml::at(mark, "an alias refers to a value that is not complete"))?;
+                self.count_alias(size, mark)?;
+                let value = self.anchors.get(&anchor).map(|(value, _)| value.clone()).unwrap_or_default();
+                self.node(0, value, None, mark)
             }
             Event::SequenceStart(anchor, _) => self.open(anchor, Open::Sequence(Vec::new()), mark),
             Event::MappingStart(anchor, _) => {
@@ -85,8 +116,7 @@ impl Builder {
                     Open::Sequence(items) => Value::Array(items),
                     Open::Mapping { map, merged, .. } => Value::Object(merge(map, merged)),
                 };
-                let nodes = if anchor == 0 { 0 } else { count_nodes(&value) };
-                self.node(anchor, value, nodes, None, mark)
+                self.node(anchor, value, None, mark)
             }
             _ => Ok(()),
         }
@@ -95,6 +125,19 @@ impl Builder {
     fn count(&mut self, nodes: usize, mark: Marker) -> Result<(), BadYaml> {
         self.nodes += nodes;
         if self.nodes > NODES_MAX { Err(BadYaml::at(mark, "the document is too large")) } else { Ok(()) }
+    }
+
+    /// Bounds what an alias stands for before it is copied.
+    fn count_alias(&mut self, size: Size, mark: Marker) -> Result<(), BadYaml> {
+        self.count(size.nodes, mark)?;
+        self.alias_text_bytes += size.text_bytes;
+        if self.alias_text_bytes > ALIAS_TEXT_MAX_BYTES {
+            return Err(BadYaml::at(mark, "the document is too large"));
+        }
+        if self.stack.len() + size.depth > DEPTH_MAX {
+            return Err(BadYaml::at(mark, "the document is nested too deeply"));
+        }
+        Ok(())
     }
 
     fn open(&mut self, anchor: usize, open: Open, mark: Marker) -> Result<(), BadYaml> {
@@ -107,16 +150,10 @@ impl Builder {
     }
 
     /// Puts a finished node where it belongs. `text` is the source of a scalar, for its use as a key.
-    fn node(
-        &mut self,
-        anchor: usize,
-        value: Value,
-        nodes: usize,
-        text: Option<&str>,
-        mark: Marker,
-    ) -> Result<(), BadYaml> {
+    fn node(&mut self, anchor: usize, value: Value, text: Option<&str>, mark: Marker) -> Result<(), BadYaml> {
         if anchor != 0 {
-            self.anchors.insert(anchor, (value.clone(), nodes));
+            let size = Size::of(&value);
+            self.anchors.insert(anchor, (value.clone(), size));
         }
         match self.stack.last_mut() {
             None => self.document = Some(value),
@@ -158,14 +195,6 @@ fn merge(mut map: Map<String, Value>, merged: Vec<Value>) -> Map<String, Value> 
         }
     }
     map
-}
-
-fn count_nodes(value: &Value) -> usize {
-    1 + match value {
-        Value::Array(items) => items.iter().map(count_nodes).sum(),
-        Value::Object(map) => map.values().map(count_nodes).sum(),
-        _ => 0,
-    }
 }
 
 fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Value {
@@ -318,6 +347,16 @@ mod tests {
         });
         assert!(parse_yaml(&bomb).unwrap_err().why.contains("too large"));
         assert_eq!(parse_yaml("a: 1\nb: ]\n").unwrap_err().line, 2);
+    }
+
+    #[test]
+    fn aliases_cannot_make_a_document_large_or_deep() {
+        let texts = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), "*a,".repeat(1000));
+        assert!(parse_yaml(&texts).unwrap_err().why.contains("too large"));
+        let keys = format!("a: &a {{{}: 1}}\nb: [{}]\n", "x".repeat(1000), "*a,".repeat(100_000));
+        assert!(parse_yaml(&keys).unwrap_err().why.contains("too large"));
+        let deep: Vec<String> = (1..200).map(|n| format!("a{n}: &a{n} [*a{}]\n", n - 1)).collect();
+        assert!(parse_yaml(&format!("a0: &a0 [1]\n{}", deep.concat())).unwrap_err().why.contains("too deeply"));
     }
 
     proptest! {

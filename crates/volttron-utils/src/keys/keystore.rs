@@ -78,7 +78,8 @@ pub fn is_open_to_others(path: &Path) -> bool {
     files::open_bits(path).is_ok_and(|bits| bits != 0)
 }
 
-fn render(pair: &KeyPair) -> Zeroizing<String> {
+/// The text of a keystore file. It holds the secret.
+pub fn render(pair: &KeyPair) -> Zeroizing<String> {
     let secret = pair.secret.reveal();
     Zeroizing::new(format!(
         "{{\n    \"public\": \"{}\",\n    \"secret\": \"{}\"\n}}",
@@ -87,7 +88,8 @@ fn render(pair: &KeyPair) -> Zeroizing<String> {
     ))
 }
 
-fn parse(bytes: &[u8]) -> Result<KeyPair, String> {
+/// Reads the content of a keystore file; the error says what is wrong and never contains key text.
+pub fn parse(bytes: &[u8]) -> Result<KeyPair, String> {
     #[derive(serde::Deserialize)]
     struct File<'a> {
         #[serde(borrow)]

@@ -47,26 +47,34 @@ impl KnownHosts {
             Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
             Err(source) => return Err(KnownHostsError::Io { action: "read", path: path.to_owned(), source }),
         };
+        Self::parse(&text).map_err(|why| KnownHostsError::Damaged { path: path.to_owned(), why })
+    }
+
+    /// Reads the content of the file; the error is position and reason.
+    pub fn parse(text: &str) -> Result<Self, String> {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        let entries = serde_json::from_str(&text)
-            .map_err(|e| KnownHostsError::Damaged { path: path.to_owned(), why: e.to_string() })?;
-        Ok(Self { entries })
+        serde_json::from_str(text).map(|entries| Self { entries }).map_err(|e| e.to_string())
     }
 
     /// Writes the file, mode 0644.
     pub fn save(&self, path: &Path) -> Result<(), KnownHostsError> {
-        let mut text = Vec::new();
-        let indent = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-        let mut writer = serde_json::Serializer::with_formatter(&mut text, indent);
-        serde::Serialize::serialize(&self.entries, &mut writer)
-            .map_err(|e| KnownHostsError::Damaged { path: path.to_owned(), why: e.to_string() })?;
+        let text = self.render().map_err(|why| KnownHostsError::Damaged { path: path.to_owned(), why })?;
         files::write_atomic(path, &text, 0o644).map_err(|source| KnownHostsError::Io {
             action: "write",
             path: path.to_owned(),
             source,
         })
+    }
+
+    /// The content of the file.
+    pub fn render(&self) -> Result<Vec<u8>, String> {
+        let mut text = Vec::new();
+        let indent = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+        let mut writer = serde_json::Serializer::with_formatter(&mut text, indent);
+        serde::Serialize::serialize(&self.entries, &mut writer).map_err(|e| e.to_string())?;
+        Ok(text)
     }
 
     /// The key stored for this address.

@@ -7,6 +7,8 @@ pub mod keystore;
 pub mod known_hosts;
 mod z85;
 
+pub use known_hosts::{KnownHosts, KnownHostsError};
+
 use std::fmt;
 use std::str::FromStr;
 

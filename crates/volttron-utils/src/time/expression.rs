@@ -18,6 +18,14 @@ pub struct BadExpression {
 /// Evaluates an expression at the instant `now`. Dates without zone are UTC, quoted ones are local
 /// (topics-and-time.md section 5); signed steps may follow either `now` or a quoted date.
 pub fn parse_expression(text: &str, now: Timestamp) -> Result<Timestamp, BadExpression> {
+    let at = evaluate(text, now)?;
+    if super::has_canonical_form(at) {
+        return Ok(at);
+    }
+    Err(BadExpression { text: text.to_owned(), why: "the result is before the year 1".to_owned() })
+}
+
+fn evaluate(text: &str, now: Timestamp) -> Result<Timestamp, BadExpression> {
     let bad = |why: String| BadExpression { text: text.to_owned(), why };
     let trimmed = text.trim();
     let lower = trimmed.to_ascii_lowercase();
@@ -104,6 +112,8 @@ mod tests {
             "now -99999999999999999999s",
             "now -9223372036854775807d",
             "'2026",
+            "now -99999999h",
+            "\"0001-01-02\" -9d",
         ] {
             assert!(parse_expression(text, now).is_err(), "{text}");
         }

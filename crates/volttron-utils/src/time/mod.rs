@@ -36,6 +36,12 @@ pub fn now_utc() -> Timestamp {
     Timestamp::now()
 }
 
+/// Whether the canonical form can name this instant: the years 1 to 9999, as in Python. An earlier one would have
+/// another length, and databases compare these texts.
+pub fn has_canonical_form(at: Timestamp) -> bool {
+    Offset::UTC.to_datetime(at).year() >= 1
+}
+
 /// `YYYY-MM-DDTHH:MM:SS.ffffff+00:00`.
 pub fn format_timestamp(at: Timestamp) -> String {
     format_offset(at, Offset::UTC)

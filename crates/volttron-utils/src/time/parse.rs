@@ -43,16 +43,18 @@ impl Parsed {
 
 /// Reads a time text.
 pub fn parse_timestamp(text: &str) -> Result<Parsed, BadTime> {
-    let bad = || BadTime(text.to_owned());
     let trimmed = text.trim();
-    if let Some(parsed) = canonical(trimmed) {
-        return Ok(parsed);
-    }
-    let (date, rest) = split_date(trimmed).ok_or_else(bad)?;
+    canonical(trimmed)
+        .or_else(|| lenient(trimmed))
+        .filter(|parsed| parsed.civil.year() > 1 || super::has_canonical_form(parsed.or_utc()))
+        .ok_or_else(|| BadTime(text.to_owned()))
+}
+
+fn lenient(text: &str) -> Option<Parsed> {
+    let (date, rest) = split_date(text)?;
     let rest = rest.trim_start_matches(['T', 't', ' ', ',']).trim_start();
-    let (time, offset) =
-        if rest.is_empty() { (Time::midnight(), None) } else { clock(rest).ok_or_else(bad)? };
-    Ok(Parsed { civil: date.to_datetime(time), offset })
+    let (time, offset) = if rest.is_empty() { (Time::midnight(), None) } else { clock(rest)? };
+    Some(Parsed { civil: date.to_datetime(time), offset })
 }
 
 /// The two fixed forms of 26 and 32 characters that make up nearly all traffic.
@@ -91,6 +93,10 @@ fn digits(text: &str) -> Option<i32> {
     text.parse().ok()
 }
 
+fn date(year: i32, month: i32, day: i32) -> Option<Date> {
+    Date::new(year.try_into().ok()?, month.try_into().ok()?, day.try_into().ok()?).ok()
+}
+
 /// Splits off the date: `YYYY-MM-DD`, `YYYYMMDD`, `YYYY/MM/DD`, `M/D/YYYY`, `Mar 4 2026`, `4 Mar 2026`.
 fn split_date(text: &str) -> Option<(Date, &str)> {
     if text.starts_with(|c: char| c.is_ascii_alphabetic()) {
@@ -108,16 +114,12 @@ fn split_date(text: &str) -> Option<(Date, &str)> {
                 (1..=2, 4, '/') => (third, first, second),
                 _ => return None,
             };
-            Some((Date::new(digits(year)? as i16, digits(month)? as i8, digits(day)? as i8).ok()?, rest))
+            Some((date(digits(year)?, digits(month)?, digits(day)?)?, rest))
         }
         Some(' ') if first.len() <= 2 => named_date(text),
         _ if first.len() == 8 => {
-            let date = Date::new(
-                digits(&first[..4])? as i16,
-                digits(&first[4..6])? as i8,
-                digits(&first[6..])? as i8,
-            );
-            Some((date.ok()?, rest))
+            let date = date(digits(&first[..4])?, digits(&first[4..6])?, digits(&first[6..])?)?;
+            Some((date, rest))
         }
         _ => None,
     }
@@ -144,7 +146,7 @@ fn named_date(text: &str) -> Option<(Date, &str)> {
     if year.len() != 4 {
         return None;
     }
-    let date = Date::new(digits(year)? as i16, month, i8::try_from(day).ok()?).ok()?;
+    let date = date(digits(year)?, month.into(), day)?;
     let end = used[2].0.as_ptr() as usize - text.as_ptr() as usize + used[2].0.len();
     Some((date, &text[end..]))
 }
@@ -276,6 +278,24 @@ mod tests {
             let parsed = parse_timestamp(text).unwrap_or_else(|e| panic!("{e}"));
             assert_eq!(parsed.or_utc().to_string(), utc, "{text}");
             assert_eq!(parsed.offset.is_some(), zoned, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_no_month_or_day_are_not_cut_down_to_one() {
+        for text in ["2026-257-04", "1/260/2026", "257/4/2026", "2026-03-99", "20261301", "Mar 260 2026"] {
+            assert!(parse_timestamp(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_before_the_year_one_are_refused() {
+        for text in ["0000-01-01", "0000-12-31T23:00:00Z", "0001-01-01T00:00:00+01:00", "1/1/0000"] {
+            assert!(parse_timestamp(text).is_err(), "{text}");
+        }
+        for text in ["0001-01-01T00:00:00Z", "0000-12-31T23:00:00-01:00", "0001-01-01T01:00:00+01:00"] {
+            let at = parse_timestamp(text).unwrap().or_utc();
+            assert_eq!(super::super::format_timestamp(at), "0001-01-01T00:00:00.000000+00:00", "{text}");
         }
     }
 

@@ -10,6 +10,8 @@ mod disk;
 mod edit;
 mod entry;
 mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 mod push;
 #[cfg(test)]
 mod sim_tests;
