@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 use volttron_utils::json;
 
-use crate::config::{Action, Mirror};
+use crate::config::{Action, Mirror, Told};
 use crate::pubsub::parse_delivery;
 
 /// Any frames are answered. A delivery that is understood holds the message's own bytes.
@@ -36,9 +36,10 @@ pub fn stored_configurations(bytes: &[u8]) {
     for name in mirror.names().into_iter().take(4) {
         let contents = mirror.get(&name);
         assert!(contents.as_ref().map_or(0, nodes) <= NODES_MAX, "{name:?} grows without bound");
-        let changed = mirror.write(Action::Update, &name, Value::Null);
+        let told = |action| vec![Told { action, name: name.clone(), contents: Value::Null }];
+        let changed = mirror.apply(told(Action::Update));
         assert!(changed.iter().any(|change| change.name == name), "{name:?}");
-        assert!(!mirror.delete(&name).is_empty(), "{name:?}");
+        assert!(!mirror.apply(told(Action::Delete)).is_empty(), "{name:?}");
     }
     let rest = mirror.names().len();
     assert_eq!(mirror.clear().len(), rest);

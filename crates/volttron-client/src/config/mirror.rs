@@ -288,27 +288,13 @@ fn resolve(value: &Value, ready: &HashMap<&str, Resolved>, level: usize, size: &
     size.values += 1;
     size.levels = size.levels.max(level);
     match value {
-        Value::String(text) => match link(text) {
-            Some(target) => match ready.get(target.as_str()) {
-                Some(Resolved { value, size: found })
-                    if size.values + found.values <= MAX_RESOLVED_VALUES
-                        && level + found.levels <= MAX_RESOLVED_LEVELS =>
-                {
-                    size.values += found.values;
-                    size.levels = size.levels.max(level + found.levels);
-                    (**value).clone()
-                }
-                Some(_) => {
-                    tracing::error!("configuration '{target}' is left out where it is linked to: too large");
-                    Value::Null
-                }
-                None => Value::Null,
-            },
-            None => {
-                size.values += weight(text);
-                value.clone()
+        Value::String(text) => {
+            if let Some(target) = link(text) {
+                return linked(&target, ready, level, size);
             }
-        },
+            size.values += weight(text);
+            value.clone()
+        }
         Value::Array(list) => list.iter().map(|v| resolve(v, ready, level + 1, size)).collect(),
         Value::Object(map) => {
             let member = |(k, v): (&String, &Value)| (k.clone(), resolve(v, ready, level + 1, size));
@@ -316,6 +302,18 @@ fn resolve(value: &Value, ready: &HashMap<&str, Resolved>, level: usize, size: &
         }
         other => other.clone(),
     }
+}
+
+/// What stands for a link to `target`; null if there is nothing or too much.
+fn linked(target: &str, ready: &HashMap<&str, Resolved>, level: usize, size: &mut Size) -> Value {
+    let Some(Resolved { value, size: found }) = ready.get(target) else { return Value::Null };
+    if size.values + found.values > MAX_RESOLVED_VALUES || level + found.levels > MAX_RESOLVED_LEVELS {
+        tracing::error!("configuration '{target}' is left out where it is linked to: too large");
+        return Value::Null;
+    }
+    size.values += found.values;
+    size.levels = size.levels.max(level + found.levels);
+    (**value).clone()
 }
 
 /// As how many values a text counts.
@@ -440,7 +438,8 @@ mod tests {
         let mut m = Mirror::default();
         let raw = [("raw".to_owned(), json!("x".repeat(1 << 20)))];
         let many = [("many".to_owned(), Value::Array(vec![json!("config://raw"); 1000]))];
-        let nested = |n: usize| (0..50).fold(json!(format!("config://d{}", n + 1)), |inner, _| json!([inner]));
+        let nested =
+            |n: usize| (0..50).fold(json!(format!("config://d{}", n + 1)), |inner, _| json!([inner]));
         let deep = (0..100).map(|n| (format!("d{n}"), nested(n)));
         m.initial_update(raw.into_iter().chain(many).chain(deep).collect());
         assert!(m.get("many").expect("there").to_string().len() < 70 * MAX_RESOLVED_VALUES);
