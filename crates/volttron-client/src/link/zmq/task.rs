@@ -1,8 +1,9 @@
 //! The task that owns a DEALER socket: it alone sends, receives and reads the monitor.
 //!
 //! libzmq's descriptor is edge-triggered. What keeps this from hanging: readiness is cleared *before* the socket is
-//! asked (`get_events`), the socket is asked after every batch of operations, and only its answer decides whether to
-//! wait. A multipart message is received and sent in one go, so that `select!` may drop any branch.
+//! used, and the last operation before waiting is always a receive that found nothing, or a question for its state:
+//! both leave the socket's signal cleared, so that whatever happens next gives a new edge. A multipart message is
+//! received and sent in one go, so that `select!` may drop any branch.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -128,34 +129,43 @@ impl Task {
 
     /// Runs until the agent lets go of the link, or no welcome comes.
     pub(super) async fn run(mut self) {
+        // The monitor is asked only after its edge: every question costs a system call, and it has nothing to say for
+        // days.
+        let mut monitored = true;
         loop {
-            self.read_monitor();
+            if std::mem::take(&mut monitored) {
+                self.read_monitor();
+            }
             if let Some(last_words) = self.check_time() {
                 // The agent may be gone already.
                 let _ = self.peer.events.send(LinkEvent::Down(DownReason::NoWelcome(last_words))).await;
                 return;
             }
             self.hand_over();
-            let busy = self.receive() | self.transmit();
+            // Sending comes first, because receiving has to come last (see the module's text).
+            let busy = self.transmit() | self.receive();
             if self.peer.events.is_closed() {
                 self.flush();
                 return;
             }
             if busy {
                 tokio::task::yield_now().await;
-                continue;
+            } else {
+                monitored = self.wait().await;
             }
-            self.wait().await;
         }
     }
 
     /// Waits until there may be something to do. Nothing here consumes anything but the edge and one outgoing message.
-    async fn wait(&mut self) {
-        let events = self.dealer.events();
-        let may_read = self.inbox.is_empty() && events.readable;
-        let may_write = self.outbox.is_some() && events.writable;
-        if may_read || may_write || self.monitor.events().readable {
-            return;
+    /// True if the monitor has something to say.
+    async fn wait(&mut self) -> bool {
+        // Receiving may have learned that there is room again, and asking for that may learn of a message; no edge will
+        // tell either a second time.
+        if self.outbox.is_some() {
+            let events = self.dealer.events();
+            if events.writable || (events.readable && self.inbox.is_empty()) {
+                return false;
+            }
         }
         let wake_at = match self.phase {
             Phase::Up => None,
@@ -167,7 +177,7 @@ impl Task {
         };
         tokio::select! {
             () = edge(&self.dealer.ready) => {}
-            () = edge(&self.monitor.ready) => {}
+            () = edge(&self.monitor.ready) => return true,
             permit = self.peer.events.reserve(), if !self.inbox.is_empty() => drop(permit),
             message = self.peer.outgoing.recv(), if self.outbox.is_none() && !self.peer.outgoing.is_closed() => {
                 if let Some(message) = message && self.phase == Phase::Up {
@@ -177,6 +187,7 @@ impl Task {
             () = self.peer.events.closed() => {}
             () = tokio::time::sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
         }
+        false
     }
 
     fn read_monitor(&mut self) {
@@ -229,10 +240,10 @@ impl Task {
 
     /// Gives up, tries again or complains when a time is over. Last words end the link.
     fn check_time(&mut self) -> Option<String> {
-        let now = Instant::now();
         if self.phase == Phase::Up {
             return None;
         }
+        let now = Instant::now();
         if self.deadline.is_some_and(|d| now >= d) {
             return Some(self.diagnosis.explain(&self.target));
         }
