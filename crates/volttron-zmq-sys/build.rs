@@ -37,12 +37,34 @@ fn main() {
     let lib = env::var("DEP_SODIUM_LIB").expect("set by libsodium-sys-stable");
     if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
         define(LINUX);
+        link_cpp_runtime_statically();
     }
     zeromq_src::Build::new()
         // ROUTER_NOTIFY, the only way to learn *which* peer disconnected, is a draft option in 4.3.5.
         .enable_draft(true)
         .with_libsodium(Some(zeromq_src::LibLocation::new(lib, include)))
         .build();
+}
+
+/// Takes the few parts of the C++ runtime that libzmq uses into the program, where the compiler brings it as an
+/// archive: programs then run on machines without a C++ runtime, and every agent is a megabyte smaller in memory.
+fn link_cpp_runtime_statically() {
+    let target = env::var("TARGET").expect("set by cargo").replace('-', "_");
+    let own = format!("CXXSTDLIB_{target}");
+    println!("cargo:rerun-if-env-changed={own}");
+    println!("cargo:rerun-if-env-changed=CXXSTDLIB");
+    if env::var_os(&own).is_some() || env::var_os("CXXSTDLIB").is_some() {
+        return;
+    }
+    let compiler = cc::Build::new().cpp(true).get_compiler();
+    let Ok(output) = compiler.to_command().arg("-print-file-name=libstdc++.a").output() else { return };
+    // The bare name means that there is none.
+    let path = std::path::PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    if let Some(dir) = path.parent().filter(|_| path.is_absolute() && path.is_file()) {
+        println!("cargo:rustc-link-search=native={}", dir.display());
+        // SAFETY: a build script has one thread.
+        unsafe { env::set_var(own, "static:-bundle=stdc++") };
+    }
 }
 
 /// Adds definitions to the compilation, through the only way that `zeromq_src::Build` leaves: the variable from which

@@ -53,6 +53,16 @@ impl Platform {
 
     /// Starts `volttron` and waits until it says it is ready.
     pub fn launch(&mut self) {
+        self.spawn();
+        let pid = self.pid().to_string();
+        let file = self.home().join("VOLTTRON_PID");
+        until("VOLTTRON_PID", Duration::from_secs(30), || {
+            fs::read_to_string(&file).ok().filter(|text| text.trim() == pid)
+        });
+    }
+
+    /// Starts `volttron` without waiting.
+    pub fn spawn(&mut self) {
         let log = self.home.path().with_extension("log");
         let child = self
             .command("volttron")
@@ -64,12 +74,7 @@ impl Platform {
             .stderr(Stdio::inherit())
             .spawn()
             .expect("start volttron");
-        let pid = child.id().to_string();
         self.child = Some(child);
-        let file = self.home().join("VOLTTRON_PID");
-        until("VOLTTRON_PID", Duration::from_secs(30), || {
-            fs::read_to_string(&file).ok().filter(|text| text.trim() == pid)
-        });
     }
 
     /// A program of ours with this home and nothing else of the caller's settings.

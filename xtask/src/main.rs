@@ -42,7 +42,7 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Show which lines of the decoders the tests run
     Coverage(coverage::Args),
-    /// Measure the bus against bare libzmq: [--short] [--rounds N] [--seconds S] [--only WORD] [--no-gate]
+    /// Measure the bus against bare libzmq and the Python platform, start, memory and historian: [--short] [--rounds N] [--seconds S] [--only WORD] [--no-gate]
     Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         args: Vec<String>,

@@ -3,7 +3,7 @@
 //!
 //! Every refusal text of subsystems.md section 6.5 is made here; `rpc::dispatch` is the only caller. Must never do IO.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use volttron_utils::json::python;
 use volttron_utils::pattern;
 
@@ -51,6 +51,24 @@ impl Access {
         }
     }
 
+    /// The declaration as `<method>.inspect` shows it: `kind` and what belongs to it. Peers of other make do not send
+    /// it; who reads it must do without.
+    pub fn to_value(&self) -> Value {
+        match self {
+            Self::Open => json!({"kind": "open"}),
+            Self::Capability(_) | Self::Capabilities(_) => {
+                json!({"kind": "capabilities", "capabilities": self.capabilities()})
+            }
+            Self::Callers(callers) => json!({"kind": "callers", "callers": callers}),
+            Self::CallersOr { callers, capability } => {
+                json!({"kind": "callers_or", "callers": callers, "capabilities": [capability]})
+            }
+            Self::SelfOr { param, capability } => {
+                json!({"kind": "self_or", "param": param, "capabilities": [capability]})
+            }
+        }
+    }
+
     /// What `caller` must hold to make this call, before anybody looks at capabilities.
     pub(crate) fn need(&self, method: &str, caller: &Caller, bound: &Map<String, Value>) -> Need {
         let user = caller.user.as_str();
@@ -93,6 +111,10 @@ pub trait CapabilitySource: Send + Sync {
     /// [hardened](crate::Method::hardened) methods do not count.
     fn open_methods(&self) -> bool {
         false
+    }
+    /// Learns that a service refused a call: who serves `method`, who called, and the text the caller gets.
+    fn refused(&self, callee: &str, caller: &str, method: &str, why: &str) {
+        let _ = (callee, caller, method, why);
     }
 }
 

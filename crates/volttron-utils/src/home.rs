@@ -113,6 +113,11 @@ impl Home {
         self.0.join("auth.json")
     }
 
+    /// Who was let in or refused and who changed the rules, a JSON object per line.
+    pub fn audit_log(&self) -> PathBuf {
+        self.0.join("audit.log")
+    }
+
     /// Topics that need a capability to publish on.
     pub fn protected_topics(&self) -> PathBuf {
         self.0.join("protected_topics.json")

@@ -1,7 +1,8 @@
 //! The cases with their gates, and the order in which they are measured.
 
 use super::{
-    contestant::{Contestant, Effort, Figure, Kind, measure},
+    contestant::{Contestant, Figure, Kind, measure},
+    options::Options,
     report::{self, Line, median},
     setup::Outcome,
 };
@@ -32,58 +33,17 @@ const CASES: [Case; 8] = [
     Case { name: "call p50, CURVE", kind: Kind::Call, curve: true, gate: Gate::AtMost(1.3) },
 ];
 
-/// Shared machines shift whole rounds by this much even in the median of five short ones; `--short` allows it, so that
-/// CI fails on what got slower and not on its neighbours. The full run does not.
-const SHORT_TOLERANCE: f64 = 0.12;
-
-struct Options {
-    rounds: usize,
-    effort: Effort,
-    only: Option<String>,
-    tolerance: f64,
-    gated: bool,
-}
-
-impl Options {
-    fn parse(args: &[String]) -> Outcome<Self> {
-        let mut options = Self {
-            rounds: 7,
-            effort: Effort { throughput_ms: 3000, calls: 8000 },
-            only: None,
-            tolerance: 0.0,
-            gated: true,
-        };
-        let mut args = args.iter();
-        while let Some(arg) = args.next() {
-            let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
-            match arg.as_str() {
-                "--short" => {
-                    options.rounds = 5;
-                    options.effort = Effort { throughput_ms: 700, calls: 2000 };
-                    options.tolerance = SHORT_TOLERANCE;
-                }
-                "--rounds" => options.rounds = value()?.parse()?,
-                "--seconds" => options.effort.throughput_ms = (value()?.parse::<f64>()? * 1000.0) as u64,
-                "--only" => options.only = Some(value()?.clone()),
-                "--no-gate" => options.gated = false,
-                other => return Err(format!("bench: unknown option {other}").into()),
-            }
-        }
-        Ok(options)
-    }
-}
-
 /// Measures and prints. `false` when a gate is missed.
-pub fn run(args: &[String]) -> Outcome<bool> {
-    let options = Options::parse(args)?;
-    let wanted = |case: &&Case| options.only.as_ref().is_none_or(|word| case.name.contains(word.as_str()));
+pub fn run(options: &Options) -> Outcome<bool> {
     let mut lines = Vec::new();
-    for case in CASES.iter().filter(wanted) {
+    for case in CASES.iter().filter(|case| options.wants(case.name)) {
         eprintln!("== {} ({} rounds)", case.name, options.rounds);
-        lines.push(case.run(&options)?);
+        lines.push(case.run(options)?);
     }
-    report::print(&lines);
-    Ok(!options.gated || lines.iter().all(|l| l.passed))
+    if !lines.is_empty() {
+        report::print(&lines);
+    }
+    Ok(lines.iter().all(|l| l.passed))
 }
 
 impl Case {

@@ -1,8 +1,9 @@
-//! `cargo xtask bench`: how fast the bus is, always as a ratio to bare libzmq in the same run.
+//! `cargo xtask bench`: how fast the platform is and what it needs, beside a peer measured in the same run.
 //!
-//! Owns the cases, their processes and the gates. Every figure is the median over rounds in which the contestants run
-//! in shuffled order, each in fresh processes: a router on one side, its load on the other, so that neither's threads
-//! hide in the other's.
+//! Owns the cases, their processes and the gates. The bus is compared with bare libzmq (`cases`) and with the Python
+//! platform under the same Python agents (`python`); the whole platform has goals in milliseconds and megabytes
+//! (`platform`); the historian is put beside its disk. Every figure is the median over rounds in which the contestants
+//! run in shuffled order, each in fresh processes.
 //!
 //! The measuring runs in a release build with the feature `bench`; without it this module only starts that build,
 //! so that the other tasks stay quick to compile. Start reading at `cases.rs`.
@@ -18,9 +19,15 @@ mod frames;
 #[cfg(feature = "bench")]
 mod load;
 #[cfg(feature = "bench")]
+mod options;
+#[cfg(feature = "bench")]
 mod ours;
 #[cfg(feature = "bench")]
+mod platform;
+#[cfg(feature = "bench")]
 mod process;
+#[cfg(feature = "bench")]
+mod python;
 #[cfg(feature = "bench")]
 mod raw;
 #[cfg(feature = "bench")]
@@ -30,14 +37,12 @@ mod rpc;
 #[cfg(feature = "bench")]
 mod setup;
 
-/// `cargo xtask bench [--short] [--rounds N] [--seconds S] [--only WORD] [--no-gate]`.
-///
-/// `--short`: fewer, shorter rounds and gates with room for noise, for CI. `--only`: cases whose name contains WORD.
+/// `cargo xtask bench [--short] [--rounds N] [--seconds S] [--only WORD] [--no-gate]`; see [`options::Options`].
 #[cfg(feature = "bench")]
 pub fn run(args: &[String]) -> ExitCode {
     let done = match args {
         [role, rest @ ..] if role == "role" => setup::play(rest),
-        _ => cases::run(args),
+        _ => options::Options::parse(args).and_then(|options| all(&options)),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -49,9 +54,34 @@ pub fn run(args: &[String]) -> ExitCode {
     }
 }
 
-/// Builds and starts the measuring program.
+/// Every part that is asked for; `false` when one misses a goal.
+#[cfg(feature = "bench")]
+fn all(options: &options::Options) -> setup::Outcome<bool> {
+    let mut passed = cases::run(options)?;
+    passed &= platform::run(options)?;
+    passed &= python::run(options)?;
+    if options.wants("historian") {
+        let report = crate::historian::bench(options.short)?;
+        println!("\n{}", report.text());
+        // A disk cannot be hurried; the short form only shows that it works.
+        passed &= options.short || report.passed();
+    }
+    Ok(passed || !options.gated)
+}
+
+/// Builds what is measured, and starts the measuring program.
 #[cfg(not(feature = "bench"))]
 pub fn run(args: &[String]) -> ExitCode {
+    let programs = ["volttron-server", "volttron-listener"];
+    let mut build = crate::shell::cargo();
+    build.args(["build", "--release", "--quiet", "--bins"]);
+    for program in programs {
+        build.args(["--package", program]);
+    }
+    if let Err(e) = crate::shell::run(&mut build) {
+        eprintln!("bench: {e}");
+        return ExitCode::FAILURE;
+    }
     let mut command = crate::shell::cargo();
     command.args(["run", "--release", "--quiet", "--package", "xtask", "--features", "bench", "--", "bench"]);
     match command.args(args).status() {

@@ -47,6 +47,28 @@ pub fn print(lines: &[Line]) {
     }
 }
 
+/// A figure with a limit of its own.
+pub struct Goal {
+    pub name: String,
+    pub value: f64,
+    pub limit: f64,
+    pub unit: &'static str,
+}
+
+impl Goal {
+    pub fn passed(&self) -> bool {
+        self.value <= self.limit
+    }
+}
+
+pub fn print_goals(goals: &[Goal]) {
+    println!("\n{:<40} {:>12} {:>12}", "case", "ours", "at most");
+    for g in goals {
+        let (value, limit) = (format!("{:.1} {}", g.value, g.unit), format!("{:.0} {}", g.limit, g.unit));
+        println!("{:<40} {value:>12} {limit:>12}  {}", g.name, if g.passed() { "ok" } else { "MISSED" });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -7,7 +7,9 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use volttron_client::{Access, Agent, AgentBuilder, CallError, Cx, Method, Registrar, Request, link::zmq::ZmqConnector};
+use volttron_client::{
+    Access, Agent, AgentBuilder, CallError, Cx, Method, Registrar, Request, link::zmq::ZmqConnector,
+};
 use zmq::{Context, DONTWAIT, Message};
 
 use super::{

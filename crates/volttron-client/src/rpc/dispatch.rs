@@ -166,6 +166,7 @@ impl Cx {
         if let Err(error) = self.authorise(&served, caller, &bound.named).await {
             if error.is_unauthorized() {
                 self.0.meter.calls_denied.add(1);
+                self.note_refused(caller, name, &error);
             }
             return Err(error);
         }
@@ -182,6 +183,15 @@ impl Cx {
                     Err(RpcError::runtime_error(format!("method '{name}' panicked: {text}")))
                 })
             }
+        }
+    }
+
+    /// Puts a refusal on record: where the platform's rules are at hand with them, else in the agent's own log.
+    fn note_refused(&self, caller: &Caller, method: &str, error: &RpcError) {
+        if let Capabilities::Local(source) = &self.0.auth.source {
+            source.refused(self.identity(), &caller.user, method, &error.message);
+        } else {
+            tracing::warn!("refused a call of '{method}' by '{}': {error}", caller.user);
         }
     }
 

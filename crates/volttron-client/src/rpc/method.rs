@@ -166,6 +166,7 @@ impl Method {
         if let Some(returns) = &self.returns {
             out.insert("return".into(), returns.as_str().into());
         }
+        out.insert("access".into(), self.access.to_value());
         Value::Object(out)
     }
 

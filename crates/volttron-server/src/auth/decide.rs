@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use volttron_client::access::CapabilitySource;
 use volttron_router::{Denied, Policy, Refusal};
 use volttron_utils::identity;
@@ -37,14 +37,21 @@ impl Authenticator for AuthState {
             Presented { domain: request.domain, address: request.address, mechanism, credentials: &key };
         let verdict = self.snapshot().table.authenticate(presented);
         match verdict {
-            Verdict::Allowed { .. } => {
+            Verdict::Allowed { index, ref user_id } => {
                 AuthState::count(&self.meter().allowed);
+                self.audit().admission(
+                    "connection",
+                    &key,
+                    json!({"address": presented.address, "user_id": user_id, "allow_entry": index}),
+                );
                 self.door().backoff.succeeded(request.address);
                 ZapAnswer::Allow { user_id: key }
             }
             Verdict::Denied { ref user_id, .. } => {
                 AuthState::count(&self.meter().denied);
                 tracing::info!("connection from {} with key {key} refused: {verdict}", request.address);
+                let why = verdict.to_string();
+                self.audit().refusal("connection", &key, json!({"address": request.address, "why": why}));
                 self.door().pending.denied(user_id);
                 self.deny(request.address)
             }
@@ -53,6 +60,8 @@ impl Authenticator for AuthState {
             }
             Verdict::Unknown => {
                 AuthState::count(&self.meter().unknown);
+                let facts = json!({"address": presented.address, "why": verdict.to_string()});
+                self.audit().refusal("connection", &key, facts);
                 self.note_unknown(presented);
                 self.deny(request.address)
             }
@@ -88,6 +97,7 @@ impl AuthState {
             return ZapAnswer::Deny { delay: BUSY_DELAY };
         }
         AuthState::count(&self.meter().setup_accepted);
+        self.audit().admission("connection in setup mode", p.credentials, json!({"address": p.address}));
         tracing::warn!("SETUP MODE: accepted unknown key {} from {}", p.credentials, p.address);
         ZapAnswer::Allow { user_id: p.credentials.to_owned() }
     }
@@ -126,6 +136,8 @@ impl Policy for AuthState {
         };
         let Some(refused) = refused else { return Ok(()) };
         AuthState::count(&self.meter().identities_refused);
+        let facts = json!({"identity": identity, "why": refused.to_string()});
+        self.audit().refusal("identity", user.unwrap_or_default(), facts);
         if self.door().reports(identity, user.unwrap_or_default()) {
             tracing::warn!("connection with key {} refused: {refused}", user.unwrap_or("(none)"));
         }
@@ -142,6 +154,8 @@ impl Policy for AuthState {
             None => Ok(()),
             Some(denied) => {
                 AuthState::count(&self.meter().publishes_denied);
+                let facts = json!({"topic": topic, "required": denied.required});
+                self.audit().refusal("publish", identity, facts);
                 Err(denied)
             }
         }
@@ -167,6 +181,10 @@ impl CapabilitySource for AuthState {
 
     fn open_methods(&self) -> bool {
         self.options().open_methods
+    }
+
+    fn refused(&self, callee: &str, caller: &str, method: &str, why: &str) {
+        self.audit().refusal("call", caller, json!({"callee": callee, "method": method, "why": why}));
     }
 }
 

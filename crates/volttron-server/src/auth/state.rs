@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use volttron_utils::files;
 use volttron_utils::home::Home;
 
+use super::audit::AuditLog;
 use super::backoff::Backoff;
 use super::file::{AuthFile, List, ParseError};
 use super::pending::{Pending, Request};
@@ -106,6 +107,7 @@ struct Inner {
     accepted: mpsc::Sender<Request>,
     accepted_rx: Mutex<Option<mpsc::Receiver<Request>>>,
     meter: AuthMeter,
+    audit: AuditLog,
 }
 
 #[derive(Debug, Default)]
@@ -139,10 +141,13 @@ impl AuthState {
     /// Reads both files of `home`. Missing files are empty ones; unreadable ones are errors, because a platform that
     /// starts without its rules would be open or useless.
     pub fn open(home: &Home, options: AuthOptions) -> Result<Self, StoreError> {
-        let this = Self::empty(home, options);
         if !options.enabled {
-            return Ok(this);
+            return Ok(Self::empty(home, options));
         }
+        let path = home.audit_log();
+        let audit =
+            AuditLog::open(&path).map_err(|source| StoreError::Io { action: "write", path, source })?;
+        let this = Self::with_audit(home, options, audit);
         if options.setup_mode {
             tracing::warn!(
                 "SETUP MODE: every key that connects is accepted and gets an auth entry. Restart without --setup-mode as soon as set-up is done."
@@ -166,6 +171,10 @@ impl AuthState {
 
     /// A state without entries that looks at no file until it is told to.
     pub fn empty(home: &Home, options: AuthOptions) -> Self {
+        Self::with_audit(home, options, AuditLog::none())
+    }
+
+    fn with_audit(home: &Home, options: AuthOptions, audit: AuditLog) -> Self {
         let (accepted, accepted_rx) = mpsc::channel(MAX_ACCEPTED);
         Self(Arc::new(Inner {
             options,
@@ -178,6 +187,7 @@ impl AuthState {
             accepted,
             accepted_rx: Mutex::new(Some(accepted_rx)),
             meter: AuthMeter::default(),
+            audit,
         }))
     }
 
@@ -230,9 +240,23 @@ impl AuthState {
         self.0.accepted.try_send(request).is_ok()
     }
 
-    /// Changes the auth file and puts the outcome in force. Blocks on the file.
+    /// What was granted and refused goes here.
+    pub fn audit(&self) -> &AuditLog {
+        &self.0.audit
+    }
+
+    /// Changes the auth file on behalf of the platform itself; see [`AuthState::change_by`].
     pub fn change<T, E: std::error::Error + 'static>(
         &self,
+        change: impl FnOnce(&mut AuthFile) -> Result<T, E>,
+    ) -> Result<T, ChangeError<E>> {
+        self.change_by("the platform", change)
+    }
+
+    /// Changes the auth file on behalf of `by` and puts the outcome in force. Blocks on the file.
+    pub fn change_by<T, E: std::error::Error + 'static>(
+        &self,
+        by: &str,
         change: impl FnOnce(&mut AuthFile) -> Result<T, E>,
     ) -> Result<T, ChangeError<E>> {
         let mut texts = lock(&self.0.texts);
@@ -251,6 +275,7 @@ impl AuthState {
                 tracing::warn!("{}: {warning}", self.0.store.path().display());
             }
             texts.auth = Some(changed.text);
+            self.0.audit.changed(by, &self.snapshot().file, &changed.file);
             self.install(Some(changed.file), None);
         }
         Ok(changed.value)
@@ -274,6 +299,7 @@ impl AuthState {
             tracing::warn!("{}: {warning}", self.0.store.path().display());
         }
         texts.auth = Some(loaded.text);
+        self.0.audit.changed("an edit of auth.json", &self.snapshot().file, &file);
         self.install(Some(file), None);
         Ok(Reloaded::Changed)
     }
@@ -290,6 +316,8 @@ impl AuthState {
             return Ok(Reloaded::Incomplete);
         }
         let protected = self.parse_protected(text.as_deref().unwrap_or_default())?;
+        let facts = serde_json::json!({"text": text});
+        self.0.audit.grant("protected topics set", "an edit of protected_topics.json", facts);
         texts.protected = text;
         self.install(None, Some(protected));
         Ok(Reloaded::Changed)

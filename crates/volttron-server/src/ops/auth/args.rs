@@ -80,6 +80,15 @@ pub enum AuthCommand {
         /// Host and port, or an address
         host: String,
     },
+    /// Say which rule decides whether an agent may call, publish or connect
+    #[command(after_help = "Examples:\n  vctl auth why platform.driver config.store.set_config\n  \
+                            vctl auth why weather devices/campus/building/fan/all\n  vctl auth why weather")]
+    Why {
+        /// VIP identity of the agent
+        identity: String,
+        /// PEER.METHOD of a connected peer, else a topic; without it, whether the agent may connect
+        what: Option<String>,
+    },
     /// Decide about keys that want to connect
     #[command(subcommand)]
     Remote(RemoteCommand),

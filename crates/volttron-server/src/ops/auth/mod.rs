@@ -14,6 +14,7 @@ mod publickey;
 mod remote;
 mod rules;
 mod text;
+mod why;
 
 use std::io;
 
@@ -162,6 +163,7 @@ pub async fn run(
         AuthCommand::Remote(RemoteCommand::Delete { user_id }) => {
             remote::decide(online()?, "delete_authorization", &user_id).await
         }
+        AuthCommand::Why { identity, what } => why::why(online()?, &identity, what.as_deref()).await,
         AuthCommand::Rpc(RpcCommand::Add { method, capabilities }) => {
             entries::adjust_rpc(&rules, &method, &capabilities, true).await
         }

@@ -34,13 +34,13 @@ fn write(name: &str) -> Method {
 fn register_writes(b: &mut Registrar<AuthService>) {
     b.rpc(write("auth_file.add").param("entry"), |agent, req: Request| async move {
         let entry = entry_of(&req, "entry")?;
-        agent.change(move |file| file.add(List::Allow, entry, false)).await
+        agent.change(&req.caller.user, move |file| file.add(List::Allow, entry, false)).await
     });
     b.rpc(
         write("auth_file.update_by_index").param("auth_entry").param("index").optional("is_allow", true),
         |agent, req: Request| async move {
             let (entry, index, list) = (entry_of(&req, "auth_entry")?, req.arg("index")?, list_of(&req)?);
-            agent.change(move |file| file.update(list, index, entry)).await
+            agent.change(&req.caller.user, move |file| file.update(list, index, entry)).await
         },
     );
     b.rpc(
@@ -51,21 +51,21 @@ fn register_writes(b: &mut Registrar<AuthService>) {
                 file.remove_by_credentials(list, &credentials);
                 Ok(())
             };
-            agent.change(remove).await
+            agent.change(&req.caller.user, remove).await
         },
     );
     b.rpc(
         write("auth_file.remove_by_index").param("index").optional("is_allow", true),
         |agent: Arc<AuthService>, req: Request| async move {
             let (index, list): (i64, _) = (req.arg("index")?, list_of(&req)?);
-            agent.change(move |file| file.remove(list, &[index])).await
+            agent.change(&req.caller.user, move |file| file.remove(list, &[index])).await
         },
     );
     b.rpc(
         write("auth_file.remove_by_indices").param("indices").optional("is_allow", true),
         |agent: Arc<AuthService>, req: Request| async move {
             let (indices, list): (Vec<i64>, _) = (req.arg("indices")?, list_of(&req)?);
-            agent.change(move |file| file.remove(list, &indices)).await
+            agent.change(&req.caller.user, move |file| file.remove(list, &indices)).await
         },
     );
     for what in ["groups", "roles"] {
@@ -76,7 +76,7 @@ fn register_writes(b: &mut Registrar<AuthService>) {
                 let set = move |file: &mut AuthFile| -> Result<(), EditError> {
                     if what == "groups" { file.set_groups(&value) } else { file.set_roles(&value) }
                 };
-                agent.change(set).await
+                agent.change(&req.caller.user, set).await
             },
         );
     }

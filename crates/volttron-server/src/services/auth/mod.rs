@@ -11,6 +11,7 @@ mod errors;
 mod files;
 mod push;
 mod successor;
+mod why;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,13 +45,14 @@ impl AuthService {
         Self { state, protected_path: home.protected_topics(), pushed }
     }
 
-    /// Changes the auth file off the runtime's threads.
+    /// Changes the auth file off the runtime's threads, on behalf of `by`.
     async fn change<T: Send + 'static>(
         &self,
+        by: &str,
         change: impl FnOnce(&mut AuthFile) -> Result<T, EditError> + Send + 'static,
     ) -> Result<T, RpcError> {
-        let state = self.state.clone();
-        match tokio::task::spawn_blocking(move || state.change(change)).await {
+        let (state, by) = (self.state.clone(), by.to_owned());
+        match tokio::task::spawn_blocking(move || state.change_by(&by, change)).await {
             Ok(result) => result.map_err(errors::change),
             Err(e) => Err(RpcError::runtime_error(format!("changing the auth file failed: {e}"))),
         }
@@ -66,6 +68,7 @@ impl Agent for AuthService {
         register_authorizations(b);
         files::register(b);
         successor::register(b);
+        why::register(b);
         // In the set-up phase, so that edits count even while the bus is not there yet.
         b.on_setup(|agent, cx: Cx| async move {
             cx.spawn(watch::run(agent.state.clone(), agent.protected_path.clone()));
@@ -143,7 +146,8 @@ fn register_decisions(b: &mut Registrar<AuthService>) {
             let user_id: String = req.arg("user_id")?;
             let request = agent.state.with_pending(|p| p.get(&user_id).cloned());
             let of = user_id.clone();
-            agent.change(move |file| changes::decide(file, decision, &of, request.as_ref())).await?;
+            let by = &req.caller.user;
+            agent.change(by, move |file| changes::decide(file, decision, &of, request.as_ref())).await?;
             // Approved and denied requests leave the list by themselves when the new rules come into force.
             agent.state.with_pending(|p| p.retain(|r| r.user_id != user_id));
             tracing::info!("{name} {user_id} by {}", req.caller.user);
@@ -179,7 +183,7 @@ fn register_authorizations(b: &mut Registrar<AuthService>) {
             let names = errors::names(req.value(third).unwrap_or(&Value::Null), third)?;
             let add = third == "authorizations";
             agent
-                .change(move |file| {
+                .change(&req.caller.user, move |file| {
                     if !changes::adjust_authorizations(file, &identity, &method, &names, add) {
                         tracing::error!("{name}: no auth entry has the identity {identity}");
                     }
@@ -205,8 +209,9 @@ impl AuthService {
             return Ok(known);
         }
         let of = identity.clone();
-        let effective =
-            self.change(move |file| Ok(changes::merge_authorizations(file, &of, &submitted))).await?;
+        let effective = self
+            .change(&identity, move |file| Ok(changes::merge_authorizations(file, &of, &submitted)))
+            .await?;
         // The agent learns the outcome from this answer; pushing it as well would be an echo.
         self.pushed.knows(&identity, &self.state);
         Ok(effective)

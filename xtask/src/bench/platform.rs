@@ -1,0 +1,115 @@
+//! The platform as its operator meets it: time from launch to the first answer, `vctl status` with twenty agents,
+//! memory of the idle platform and of a listener.
+//!
+//! Memory is what `/proc` says: `VmRSS` of processes that go on, `VmHWM` of `vctl`, sampled until it ends.
+
+use std::{
+    fs,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use volttron_tests::{platform::Platform, programs::program, wait::until};
+
+use super::{
+    options::Options,
+    report::{Goal, median, print_goals},
+    setup::Outcome,
+};
+
+const AGENTS: usize = 20;
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long processes are left alone before their memory at rest is read.
+const REST: Duration = Duration::from_secs(5);
+
+const START: &str = "cold start to first `vctl status`";
+const STATUS: &str = "`vctl status`, 20 agents";
+const IDLE: &str = "platform at rest";
+
+/// Measures and prints; `false` when a goal is missed.
+pub fn run(options: &Options) -> Outcome<bool> {
+    let mut goals = Vec::new();
+    if options.wants(START) {
+        eprintln!("== {START}");
+        goals.push(cold_start(options)?);
+    }
+    if options.wants(STATUS) || options.wants(IDLE) {
+        eprintln!("== {IDLE}; {STATUS}");
+        goals.extend(memory_and_status(options)?);
+    }
+    if !goals.is_empty() {
+        print_goals(&goals);
+    }
+    // Times in CI are its neighbours' as well.
+    Ok(options.short || goals.iter().all(Goal::passed))
+}
+
+/// As a script that starts the platform and asks until it answers. Each round has a new home: keys are made, too.
+fn cold_start(options: &Options) -> Outcome<Goal> {
+    let mut rounds = Vec::new();
+    for _ in 0..options.rounds {
+        let mut platform = Platform::prepare();
+        let from = Instant::now();
+        platform.spawn();
+        until("an answer", PATIENCE, || platform.vctl(&["status"]).status.success().then_some(()));
+        rounds.push(from.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(Goal { name: START.into(), value: median(rounds), limit: 500.0, unit: "ms" })
+}
+
+fn memory_and_status(options: &Options) -> Outcome<Vec<Goal>> {
+    let platform = Platform::start();
+    std::thread::sleep(REST);
+    let idle = memory_mb(platform.pid(), "VmRSS")?;
+    let listener = program("volttron-listener").display().to_string();
+    for n in 0..AGENTS {
+        platform.vctl_ok(&["install", &listener, "--vip-identity", &format!("listener.{n}"), "--start"]);
+    }
+    std::thread::sleep(REST);
+    let status = platform.vctl_json(&["status"]);
+    let pids: Vec<u32> = status.as_object().into_iter().flatten().filter_map(|(_, row)| pid(row)).collect();
+    if pids.len() != AGENTS {
+        return Err(format!("{} of {AGENTS} agents run", pids.len()).into());
+    }
+    let listeners = pids.iter().map(|pid| memory_mb(*pid, "VmRSS")).collect::<Outcome<Vec<_>>>()?;
+    let with_agents = memory_mb(platform.pid(), "VmRSS")?;
+    let asked: Vec<(f64, f64)> =
+        (0..options.rounds.max(5)).map(|_| ask_status(&platform)).collect::<Outcome<_>>()?;
+    let (times, peaks) = (asked.iter().map(|a| a.0), asked.iter().map(|a| a.1));
+    Ok(vec![
+        Goal { name: STATUS.into(), value: median(times), limit: 50.0, unit: "ms" },
+        Goal { name: format!("{STATUS}, peak memory"), value: median(peaks), limit: 15.0, unit: "MB" },
+        Goal { name: IDLE.into(), value: idle, limit: 20.0, unit: "MB" },
+        Goal { name: "platform with 20 agents".into(), value: with_agents, limit: 40.0, unit: "MB" },
+        Goal { name: "a listener".into(), value: median(listeners), limit: 8.0, unit: "MB" },
+    ])
+}
+
+fn pid(row: &serde_json::Value) -> Option<u32> {
+    row["status"].as_str()?.strip_prefix("running [")?.strip_suffix(']')?.parse().ok()
+}
+
+/// One `vctl status`: its time in ms and its peak memory in MB.
+fn ask_status(platform: &Platform) -> Outcome<(f64, f64)> {
+    let from = Instant::now();
+    let mut child =
+        platform.command("vctl").arg("status").stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
+    let mut peak: f64 = 0.0;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            let took = from.elapsed().as_secs_f64() * 1e3;
+            return if status.success() { Ok((took, peak)) } else { Err("vctl status failed".into()) };
+        }
+        // Between its end and our noticing there is nothing left to read.
+        peak = peak.max(memory_mb(child.id(), "VmHWM").unwrap_or(0.0));
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// A line of `/proc/PID/status`, which are in KiB.
+fn memory_mb(pid: u32, field: &str) -> Outcome<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let kib: f64 = line.and_then(|l| l.split_whitespace().next()).ok_or("no such line")?.parse()?;
+    Ok(kib / 1024.0)
+}
