@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::bus::{CallArgs, PublishArgs, SubscribeArgs};
 use crate::ops::auth::AuthCommand;
 use crate::ops::config::ConfigCommand;
 use crate::ops::select::Filters;
@@ -81,6 +82,12 @@ pub enum Command {
     Peerlist,
     /// Install an agent from a crate directory or a program
     Install(Box<InstallArgs>),
+    /// Call a method of an agent and show its answer
+    Call(CallArgs),
+    /// Publish a message
+    Pub(PublishArgs),
+    /// Show what is published, until Ctrl-C
+    Sub(SubscribeArgs),
     /// Manage the configuration store
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -317,6 +324,9 @@ impl Command {
             Self::Status(_) => "status",
             Self::Health(_) => "health",
             Self::Peerlist => "peerlist",
+            Self::Call(_) => "call",
+            Self::Pub(_) => "pub",
+            Self::Sub(_) => "sub",
             Self::Install(_) => "install",
             Self::Config(_) => "config",
             Self::Start { .. } => "start",

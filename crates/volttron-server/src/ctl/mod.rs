@@ -5,6 +5,7 @@
 
 mod args;
 mod auth;
+mod bus;
 mod install;
 mod manage;
 mod output;
@@ -91,6 +92,9 @@ async fn dispatch(vctl: &Vctl, command: Command, out: &mut Output) -> Result<u8,
         Command::Status(args) => show::status(vctl, &args, out).await,
         Command::Health(selection) => show::health(vctl, &selection, out).await,
         Command::Peerlist => show::peerlist(vctl, out).await,
+        Command::Call(args) => bus::call(vctl, args, out).await,
+        Command::Pub(args) => bus::publish(vctl, &args, out).await,
+        Command::Sub(args) => bus::subscribe(vctl, &args, out).await,
         Command::Install(args) => install::install(vctl, *args, out).await,
         Command::Config(command) => show::config(vctl, command, out).await,
         Command::Start { selection, wait } => manage::start(vctl, &selection, seconds(wait), out).await,
