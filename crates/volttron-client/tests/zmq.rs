@@ -11,6 +11,7 @@ use std::time::Duration;
 use bus::Bus;
 use serde_json::{Value, json};
 use volttron_client::link::zmq::ZmqConnector;
+use volttron_client::link::{Connector, DownReason, LinkEvent};
 use volttron_client::utils::keys::KeyPair;
 use volttron_client::{
     Access, Agent, AgentBuilder, AgentHandle, CallError, ConnectOptions, Connection, Method, Registrar,
@@ -206,4 +207,51 @@ async fn nobody_there_is_told_so() {
     drop(bus);
     let text = failure(ZmqConnector::new(address).unwrap(), "x").await;
     assert!(text.contains("nothing listens") && text.contains(&endpoint), "{text}");
+}
+
+/// A router that welcomes one client, sends it more than it reads in one go, and is gone.
+fn welcome_flood_and_vanish(router: &zmq::Socket) {
+    let hello = router.recv_multipart(0).unwrap();
+    let welcome = [
+        hello[0].as_bytes(),
+        b"",
+        b"VIP1",
+        b"",
+        hello[4].as_bytes(),
+        b"hello",
+        b"welcome",
+        b"1.0",
+        b"r",
+        b"a",
+    ];
+    let parts = |frames: &[&[u8]]| frames.iter().map(|f| zmq::Message::from(*f)).collect::<Vec<_>>();
+    router.send_multipart(parts(&welcome), 0).map_err(|unsent| unsent.error).unwrap();
+    let mut message = vec![hello[0].as_bytes(), b"b", b"VIP1", b"", b"1", b"pubsub"];
+    message.resize(48, b"part");
+    for _ in 0..3000 {
+        router.send_multipart(parts(&message), 0).map_err(|unsent| unsent.error).unwrap();
+    }
+}
+
+/// libzmq must not come upon the loss between two parts of a message that is being read: it ends the program then.
+#[tokio::test]
+async fn a_connection_lost_amid_a_backlog_is_only_a_lost_connection() {
+    for _ in 0..30 {
+        let context = zmq::Context::new();
+        let router = context.socket(zmq::SocketType::Router).unwrap();
+        router.set_sndhwm(0).unwrap();
+        router.set_linger(200).unwrap();
+        router.bind("tcp://127.0.0.1:*").unwrap();
+        let address = router.last_endpoint().unwrap().parse().unwrap();
+        let mut link = ZmqConnector::new(address).unwrap().connect("a").await.unwrap();
+        let flood = tokio::task::spawn_blocking(move || {
+            welcome_flood_and_vanish(&router);
+            drop(router);
+            drop(context);
+        });
+        let lost =
+            async { while !matches!(link.rx.recv().await, Some(LinkEvent::Down(DownReason::Lost(_)))) {} };
+        tokio::time::timeout(Duration::from_secs(30), lost).await.expect("the loss is told");
+        flood.await.unwrap();
+    }
 }

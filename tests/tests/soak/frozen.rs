@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -17,6 +18,7 @@ use volttron_tests::probe::peer;
 use volttron_tests::programs::program;
 use volttron_tests::wait::until;
 use volttron_utils::keys::{KeyPair, PublicKey};
+use volttron_utils::vip::Message;
 
 use crate::setting;
 use crate::world::PATIENCE;
@@ -25,6 +27,8 @@ use crate::world::PATIENCE;
 const SHORT_S: u64 = 3;
 /// Each waits for the router's answer before it publishes again.
 const PUBLISHERS: usize = 8;
+/// Publications that [`fill`] makes before it waits for the platform.
+const FILL_BATCH: usize = 200;
 /// Publications that a healthy subscriber may be behind before publishers wait for it: this is about those who do not
 /// read at all, not about who is faster.
 const WINDOW: u64 = 2000;
@@ -66,6 +70,22 @@ async fn publish(connection: Arc<Connection>, publisher: usize, counts: Arc<Coun
         counts.published.fetch_add(1, Ordering::Relaxed);
     }
     n
+}
+
+/// Publishes the same message, for those alone who do not read, without waiting for every answer: their queues have to be
+/// full before libzmq's heartbeats find out that they are dead, also on a machine that has other things to do.
+async fn fill(connection: Arc<Connection>, full: Arc<AtomicBool>) {
+    let body = json!({"bus": "", "headers": {}, "message": ["x".repeat(1100), {}]}).to_string();
+    while !full.load(Ordering::Acquire) {
+        for _ in 0..FILL_BATCH {
+            let args =
+                ["publish", "devices/filling/all", &body].map(|arg| Bytes::copy_from_slice(arg.as_bytes()));
+            let message = args.into_iter().fold(Message::new("", "pubsub").with_id("filling"), Message::arg);
+            connection.raw_send(message).await.expect("the platform runs");
+        }
+        // The answer comes behind those to all of the above.
+        let _ = connection.publish("devices/filling/all", &json!(["x", {}])).await;
+    }
 }
 
 /// Requires every message of every publisher, in order, until all that were published have come; how many of each.
@@ -207,6 +227,9 @@ pub fn run() {
     let publishers: Vec<JoinHandle<u64>> =
         (0..PUBLISHERS).map(|n| runtime.spawn(publish(publisher.clone(), n, counts.clone()))).collect();
 
+    let full = Arc::new(AtomicBool::new(false));
+    let filler = runtime.spawn(fill(publisher.clone(), full.clone()));
+
     // libzmq's heartbeats find out that they are dead. Then they come back, and stop reading again.
     let mut frozen_again = 0;
     let mut peaks_kb = vec![start_kb];
@@ -234,7 +257,7 @@ pub fn run() {
 
     // The operator is told who it is and how much was lost.
     let mut named = BTreeSet::new();
-    until("health to name both", PATIENCE, || {
+    until("health to name both", PATIENCE * 3, || {
         freeze_again(&mut peaks_kb);
         let health = health(&platform);
         let lost = health["context"]["messages_lost"].as_object().cloned().unwrap_or_default();
@@ -244,6 +267,8 @@ pub fn run() {
     });
     assert!(named.contains(FROZEN) && named.contains(DEAF), "{named:?}");
     let noticed = begun.elapsed();
+    full.store(true, Ordering::Release);
+    runtime.block_on(filler).expect("the queues were filled");
     let alert = runtime.block_on(alerts.next()).expect("an alert");
     assert_eq!(alert.topic, "alerts/ControlService/site1_control");
     assert_eq!(alert.headers.get_str("alert_key"), Some("peers_lose_messages"));

@@ -95,7 +95,9 @@ impl ZmqConnector {
     fn socket(&self, identity: &str) -> Result<zmq::Socket, zmq::Error> {
         let socket = self.context.socket(zmq::SocketType::Dealer)?;
         socket.set_identity(identity.as_bytes())?;
-        socket.set_immediate(true)?;
+        // ZMQ_IMMEDIATE stays off, although it does what is wanted here: when a connection is lost it makes libzmq take the
+        // queue away from the reader, and if that happens between two parts of a message libzmq ends the program
+        // (`!_more` in fq.cpp). The task drops the queue itself, between messages.
         socket.set_sndhwm(HIGH_WATER)?;
         socket.set_rcvhwm(HIGH_WATER)?;
         socket.set_linger(LINGER_MS)?;
@@ -152,7 +154,7 @@ impl ZmqConnector {
             encrypted: self.serverkey.is_some(),
         };
         let (link, peer) = Link::channel(Link::BOUND, None);
-        let task = Task::new(&self.context, socket, target, self.hello_deadline, peer)
+        let task = Task::new(&self.context, socket, target, (self.hello_deadline, self.reconnect), peer)
             .map_err(|e| system("connect")(e.to_string()))?;
         tokio::spawn(task.run());
         Ok(link)

@@ -84,6 +84,8 @@ pub(super) struct Task {
     /// When the first welcome must have come; none before a router was reached and after the first welcome.
     deadline: Option<Instant>,
     hello_deadline: Duration,
+    /// Before a lost connection is made anew.
+    pause: Duration,
     was_up: bool,
     /// For the agent, in order; the socket is not read while this is not empty.
     inbox: VecDeque<LinkEvent>,
@@ -99,7 +101,7 @@ impl Task {
         context: &zmq::Context,
         socket: zmq::Socket,
         target: Target,
-        hello_deadline: Duration,
+        (hello_deadline, pause): (Duration, Duration),
         peer: LinkPeer,
     ) -> std::io::Result<Self> {
         let name = format!("inproc://monitor-{}", uuid::Uuid::new_v4());
@@ -119,6 +121,7 @@ impl Task {
             diagnosis: Diagnosis::default(),
             deadline: None,
             hello_deadline,
+            pause,
             was_up: false,
             inbox: VecDeque::new(),
             outbox: None,
@@ -202,7 +205,14 @@ impl Task {
                     self.retry = Some(Instant::now() + REFUSED_RETRY);
                 }
                 // Only the present connection: the end of a former one may be reported after its successor's start.
-                Event::Disconnected if self.connection == Some(event.value) => self.lose(),
+                Event::Disconnected if self.connection == Some(event.value) => {
+                    let carried = self.phase != Phase::Away;
+                    self.lose();
+                    if carried {
+                        self.discard_connection();
+                        self.retry = Some(Instant::now() + self.pause);
+                    }
+                }
                 _ => {}
             }
         }
@@ -225,7 +235,7 @@ impl Task {
         self.phase = Phase::Greeting { until: Instant::now() + HELLO_RETRY };
     }
 
-    /// The connection is gone; libzmq makes a new one by itself.
+    /// The connection is gone. What was said on it is over: nothing of it may go out on the next one.
     fn lose(&mut self) {
         if self.phase == Phase::Up {
             let why = format!("{} ended it or does not answer", self.target.endpoint);
@@ -264,12 +274,22 @@ impl Task {
     fn start_over(&mut self) {
         self.lose();
         self.retry = None;
+        self.discard_connection();
         let (socket, endpoint) = (&self.dealer.socket, &self.target.endpoint);
-        // Fails if libzmq has given up on it already, which is as good.
-        let _ = socket.disconnect(endpoint);
         if let Err(error) = socket.connect(endpoint) {
             tracing::warn!("cannot connect to {endpoint} again: {error}");
         }
+    }
+
+    /// Keeps libzmq from making a new connection by itself, and from sending on it what is queued for the old one. Never
+    /// called between two parts of a message, see [`super::ZmqConnector`]'s socket.
+    fn discard_connection(&self) {
+        let socket = &self.dealer.socket;
+        // Otherwise the old connection's queue lives on for the linger time, and may connect in our place.
+        let _ = socket.set_linger(0);
+        // Fails if libzmq has given up on it already, which is as good.
+        let _ = socket.disconnect(&self.target.endpoint);
+        let _ = socket.set_linger(super::LINGER_MS);
     }
 
     /// Gives the agent what is waiting for it, as far as it has room.
