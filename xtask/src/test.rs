@@ -1,7 +1,7 @@
 //! `cargo xtask test`: installs what the tests need, then runs all of them.
 
 use crate::shell::{Outcome, cargo, step};
-use crate::{check, test_peers};
+use crate::{check, config_store, test_peers};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -28,5 +28,7 @@ pub fn run(args: &Args) -> Outcome {
     if let Some(peers) = &peers {
         tests.env("VOLTTRON_TEST_PYTHON", &peers.python).env("VOLTTRON_TEST_REQUIRE_PEERS", "1");
     }
-    step("tests", &mut tests)
+    step("tests", &mut tests)?;
+    eprintln!("== many configurations at once");
+    config_store::bench(true)
 }

@@ -218,7 +218,7 @@ async fn every_agent_answers_the_built_in_methods() {
         json!({"methods": ["boom", "echo", "friends", "hang", "mine", "panics", "write_back",
             "agent.version", "health.set_status", "health.get_status", "health.get_status_json",
             "health.send_alert", "heartbeat.start", "heartbeat.start_with_period", "heartbeat.stop",
-            "heartbeat.restart", "heartbeat.set_period", "config.update", "config.initial_update",
+            "heartbeat.restart", "heartbeat.set_period", "config.update", "config.update_many", "config.initial_update",
             "auth.update", "auth.get_rpc_authorizations", "auth.get_all_rpc_authorizations",
             "auth.set_rpc_authorizations", "auth.set_multiple_rpc_authorizations"]})
     );
