@@ -102,9 +102,10 @@ impl OptionFile {
 
     /// Reads a text; the error is a line number and a reason.
     pub fn parse(text: &str) -> Result<Self, (usize, String)> {
-        // All byte order marks: joining two files leaves two.
-        let text = text.trim_start_matches('\u{feff}');
-        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        // Joining files leaves byte order marks in the middle. Wherever a line stands, it has to mean the same: removing
+        // the line before it must not change it.
+        let lines: Vec<String> =
+            text.lines().map(|line| line.trim_start_matches('\u{feff}').to_owned()).collect();
         let mut entries = Vec::new();
         let mut section: Option<String> = None;
         for (at, line) in lines.iter().enumerate() {
@@ -376,6 +377,9 @@ mod tests {
     fn byte_order_marks_are_no_setting() {
         let file = OptionFile::parse("\u{feff}\u{feff}verbose\n").unwrap();
         assert_eq!(file.entries().len(), 1);
+        // A line means the same wherever it stands.
+        assert_eq!(settings("a = 1\n\u{feff}b = 2\n")[1].0, "b");
+        assert_eq!(OptionFile::parse("a = 1\n\u{feff}[broken = 2\n").unwrap_err().0, 2);
         assert_eq!(OptionFile::parse(&file.render()).unwrap().entries(), file.entries());
     }
 
