@@ -75,7 +75,12 @@ impl Reporter {
             RouterEvent::PeerDropped { identity, why } => {
                 debug!(identity, why = why.as_str(), "peer gone");
                 if let Some(lost) = self.slow.gone(identity) {
-                    warn!(identity, lost, why = why.as_str(), "a peer that did not read its messages is gone");
+                    warn!(
+                        identity,
+                        lost,
+                        why = why.as_str(),
+                        "a peer that did not read its messages is gone"
+                    );
                 }
             }
             RouterEvent::Unroutable { sender, recipient } => {

@@ -356,7 +356,9 @@ mod tests {
         let keys = format!("a: &a {{{}: 1}}\nb: [{}]\n", "x".repeat(1000), "*a,".repeat(100_000));
         assert!(parse_yaml(&keys).unwrap_err().why.contains("too large"));
         let deep: Vec<String> = (1..200).map(|n| format!("a{n}: &a{n} [*a{}]\n", n - 1)).collect();
-        assert!(parse_yaml(&format!("a0: &a0 [1]\n{}", deep.concat())).unwrap_err().why.contains("too deeply"));
+        assert!(
+            parse_yaml(&format!("a0: &a0 [1]\n{}", deep.concat())).unwrap_err().why.contains("too deeply")
+        );
     }
 
     proptest! {
