@@ -97,7 +97,9 @@ pub fn run(args: &Args) -> Outcome {
 fn programs(kept: &Path, profiles: &Path) -> Outcome<Vec<PathBuf>> {
     let tests = |list: bool| {
         let mut command = cargo();
-        command.args(["test", "--lib", "--tests", "--no-fail-fast"]).args(PACKAGES.iter().flat_map(|p| ["-p", p]));
+        command
+            .args(["test", "--lib", "--tests", "--no-fail-fast"])
+            .args(PACKAGES.iter().flat_map(|p| ["-p", p]));
         if list {
             command.args(["--no-run", "--message-format=json"]);
         }

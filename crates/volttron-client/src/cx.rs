@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use volttron_utils::vip::typed;
 
-use crate::link::{LinkSender, Message, RouterInfo};
+use crate::link::{LinkSender, Message, RouterInfo, TrySendError};
 use crate::meter::Meter;
 use crate::requests::{Answer, Requests, Ticket};
-use crate::{AgentError, CallError, auth, config, health, heartbeat, peerlist, pubsub, rpc};
+use crate::{AgentError, CallError, auth, channel, config, health, heartbeat, peerlist, pubsub, rpc};
 
 /// An agent's handle to the bus: cheap to clone, usable from any task.
 #[derive(Clone)]
@@ -54,6 +54,7 @@ pub(crate) struct Inner {
     pub(crate) heartbeat: heartbeat::State,
     pub(crate) auth: auth::State,
     pub(crate) config: config::State,
+    pub(crate) channels: channel::State,
     /// Somebody asked the agent to stop.
     pub(crate) stop: CancellationToken,
     /// `on_stop` is over: tasks end.
@@ -94,6 +95,7 @@ impl Cx {
             heartbeat,
             auth,
             config,
+            channels: channel::State::default(),
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -210,6 +212,19 @@ impl Cx {
     pub async fn raw_send(&self, message: Message) -> Result<(), CallError> {
         let link = self.0.link.get().ok_or(CallError::Disconnected)?;
         link.send(message).await.map_err(|_| CallError::Closed)
+    }
+
+    /// As [`Cx::raw_send`]; tells whether it had to wait for room.
+    pub(crate) async fn raw_send_counted(&self, message: Message) -> Result<bool, CallError> {
+        let link = self.0.link.get().ok_or(CallError::Disconnected)?;
+        match link.try_send(message) {
+            Ok(()) => Ok(false),
+            Err(TrySendError::Full(message)) => {
+                link.send(*message).await.map_err(|_| CallError::Closed)?;
+                Ok(true)
+            }
+            Err(TrySendError::Closed(_)) => Err(CallError::Closed),
+        }
     }
 
     /// Queues a message without waiting for room.

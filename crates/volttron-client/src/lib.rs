@@ -11,6 +11,7 @@
 //! | [`agent`] | life cycle, registration, run loop |
 //! | [`rpc`], [`access`] | calling and serving methods; who may call |
 //! | [`pubsub`] | publications and subscriptions |
+//! | [`channel`] | opaque datagrams between two agents |
 //! | [`config`] | configuration store |
 //! | `historian` (feature) | the base of historians |
 //! | [`program`] | an agent as a program: environment, logging, signals |
@@ -20,6 +21,7 @@
 pub mod access;
 pub mod agent;
 mod auth;
+pub mod channel;
 pub mod config;
 mod connection;
 mod cx;
@@ -47,6 +49,7 @@ pub mod testing;
 
 pub use access::{Access, CapabilityMap, CapabilitySource};
 pub use agent::{Agent, AgentBuilder, AgentHandle, ExitReason, Outcome, Registrar, SpawnError};
+pub use channel::{Channel, ChannelError};
 pub use config::{Action, Actions, ConfigError, ConfigEvent, ConfigStore};
 pub use connection::{ConnectOptions, Connection};
 pub use cx::Cx;

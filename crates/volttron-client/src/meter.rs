@@ -40,6 +40,12 @@ pub struct Meter {
     pub publications_lagged: Counter,
     /// Publications that matched no subscription.
     pub publications_unmatched: Counter,
+    /// Datagrams that waited for room in the link's queue before they could be sent.
+    pub channel_waits: Counter,
+    /// Datagrams dropped because the reader of their channel did not keep up.
+    pub channel_overruns: Counter,
+    /// Datagrams dropped because no such channel is open.
+    pub channel_unknown: Counter,
     /// Handlers that returned an error.
     pub handler_errors: Counter,
     /// Handlers and tasks that panicked.

@@ -126,6 +126,7 @@ impl RunLoop {
         // In this order: a request registered after the flag is down fails by itself.
         cx.0.requests.fail_all();
         cx.0.peers.clear();
+        cx.0.channels.interrupt();
     }
 
     fn on_message(&self, message: &Message) {
@@ -135,6 +136,7 @@ impl RunLoop {
             subsystem::RPC => cx.on_rpc(message),
             subsystem::PUBSUB => cx.on_pubsub(message),
             subsystem::PEERLIST => cx.on_peerlist(message),
+            subsystem::CHANNEL => cx.on_channel(message),
             subsystem::PING | subsystem::HELLO => cx.on_probe(message),
             subsystem::ERROR => on_error(cx, message),
             // Replies of subsystems that only the router serves: query, and what `router_request` was used for.
@@ -164,6 +166,7 @@ impl RunLoop {
         cx.set_router(None);
         cx.0.requests.fail_all();
         cx.0.pubsub.close();
+        cx.0.channels.close();
         cx.0.abort.cancel();
         self.link.close(CLOSE_LIMIT).await;
         cx.0.tasks.close();
@@ -179,7 +182,11 @@ fn on_error(cx: &Cx, message: &Message) {
         cx.0.meter.malformed.add(1);
         return;
     };
-    if !cx.0.requests.complete(&message.id, &message.peer, Answer::Failed(error.clone())) {
+    let of_channel =
+        message.peer.is_empty() && message.id.is_empty() && error.subsystem == subsystem::CHANNEL;
+    let taken = cx.0.requests.complete(&message.id, &message.peer, Answer::Failed(error.clone()))
+        || (of_channel && cx.on_channel_error(&error));
+    if !taken {
         cx.0.meter.unexpected.add(1);
         tracing::debug!("{error}");
     }
