@@ -21,7 +21,7 @@ use volttron_utils::vip::typed;
 use crate::link::{LinkSender, Message, RouterInfo, TrySendError};
 use crate::meter::Meter;
 use crate::requests::{Answer, Requests, Ticket};
-use crate::{AgentError, CallError, auth, channel, config, health, heartbeat, peerlist, pubsub, rpc};
+use crate::{AgentError, CallError, auth, channel, config, health, heartbeat, peerlist, pubsub, rpc, web};
 
 /// An agent's handle to the bus: cheap to clone, usable from any task.
 #[derive(Clone)]
@@ -55,6 +55,7 @@ pub(crate) struct Inner {
     pub(crate) auth: auth::State,
     pub(crate) config: config::State,
     pub(crate) channels: channel::State,
+    pub(crate) web: web::State,
     /// Somebody asked the agent to stop.
     pub(crate) stop: CancellationToken,
     /// `on_stop` is over: tasks end.
@@ -69,11 +70,12 @@ pub(crate) struct Parts {
     pub(crate) auth: auth::State,
     pub(crate) config: config::State,
     pub(crate) heartbeat: heartbeat::State,
+    pub(crate) web: web::State,
 }
 
 impl Cx {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { about, rpc, auth, config, heartbeat } = parts;
+        let Parts { about, rpc, auth, config, heartbeat, web } = parts;
         let instance_name = OnceLock::new();
         if let Some(name) = &about.instance_name {
             // A fresh cell takes its first value.
@@ -96,6 +98,7 @@ impl Cx {
             auth,
             config,
             channels: channel::State::default(),
+            web,
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -12,6 +12,7 @@
 //! | [`rpc`], [`access`] | calling and serving methods; who may call |
 //! | [`pubsub`] | publications and subscriptions |
 //! | [`channel`] | opaque datagrams between two agents |
+//! | [`web`] | what the platform's web service serves for this agent |
 //! | [`config`] | configuration store |
 //! | `historian` (feature) | the base of historians |
 //! | [`program`] | an agent as a program: environment, logging, signals |
@@ -46,6 +47,7 @@ pub mod rpc;
 pub mod schedule;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod web;
 
 pub use access::{Access, CapabilityMap, CapabilitySource};
 pub use agent::{Agent, AgentBuilder, AgentHandle, ExitReason, Outcome, Registrar, SpawnError};
@@ -69,6 +71,8 @@ pub use volttron_utils as utils;
 pub use volttron_utils::headers::Headers;
 pub use volttron_utils::health::Status;
 pub use volttron_utils::jsonrpc::{Params, RpcError};
+
+pub use web::{ResourceType, WebError, WebRequest, WebSocket};
 
 /// What the attribute macros write about; not for use by hand.
 #[doc(hidden)]

@@ -16,7 +16,7 @@ use crate::cx::{About, Parts};
 use crate::link::{ConnectError, Connector, DownReason};
 use crate::pubsub::SubscribeOptions;
 use crate::rpc::{self, Builtins};
-use crate::{AgentError, Cx, config, heartbeat};
+use crate::{AgentError, Cx, config, heartbeat, web};
 
 /// Why an agent does not run.
 #[derive(Debug, thiserror::Error)]
@@ -209,7 +209,7 @@ impl<A: Agent> AgentBuilder<A> {
             None if auth_on => Capabilities::Remote,
             None => Capabilities::Off,
         };
-        let builtins = Builtins { any: !self.thin, auth: auth_on, config: self.store };
+        let builtins = Builtins { any: !self.thin, auth: auth_on, config: self.store, web: handlers.web };
         let methods = rpc::State::new(handlers.methods, builtins)
             .map_err(|duplicate| SpawnError::DuplicateMethod(duplicate.0))?;
         let cx = Cx::new(Parts {
@@ -224,6 +224,7 @@ impl<A: Agent> AgentBuilder<A> {
             auth: auth::State::new(source),
             config: config::State::new(self.store, handlers.config),
             heartbeat: heartbeat::State::new(self.heartbeat, self.heartbeat_period),
+            web: web::State::new(handlers.web),
         });
 
         for setup in &handlers.setup {

@@ -72,6 +72,7 @@ pub(super) async fn reconnected(cx: Cx, connected: Vec<CxFn>) {
     announce(&cx).await;
     cx.heartbeat().beat_if_running();
     learn_peers(&cx).await;
+    cx.restore_web().await;
     all(&cx, "on_connected", &connected).await;
     if cx.0.config.enabled {
         fetch_config(&cx).await;

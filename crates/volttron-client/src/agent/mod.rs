@@ -17,6 +17,7 @@ use volttron_utils::jsonrpc::RpcError;
 
 pub use builder::{AgentBuilder, AgentHandle, ExitReason, SpawnError};
 pub use registrar::Registrar;
+pub(crate) use registrar::to_result;
 
 use crate::config::{Actions, ConfigEvent};
 use crate::pubsub::{Publication, SubscribeOptions};
@@ -88,4 +89,5 @@ pub(crate) struct Handlers {
     pub(crate) every: Vec<(std::time::Duration, CxFn)>,
     pub(crate) cron: Vec<(String, CxFn)>,
     pub(crate) config: Vec<(String, Actions, ConfigFn)>,
+    pub(crate) web: bool,
 }

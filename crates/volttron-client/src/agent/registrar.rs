@@ -29,6 +29,7 @@ pub struct Registrar<A> {
     every: Vec<(Duration, Bind<A, CxFn>)>,
     cron: Vec<(String, Bind<A, CxFn>)>,
     config: Vec<(String, Actions, Bind<A, ConfigFn>)>,
+    web: bool,
 }
 
 impl<A> Default for Registrar<A> {
@@ -43,6 +44,7 @@ impl<A> Default for Registrar<A> {
             every: Vec::new(),
             cron: Vec::new(),
             config: Vec::new(),
+            web: false,
         }
     }
 }
@@ -192,6 +194,12 @@ impl<A: Agent> Registrar<A> {
         self
     }
 
+    /// Serves the callbacks of the platform's web service, so that [`crate::Cx::web`] can register endpoints.
+    pub fn web(&mut self) -> &mut Self {
+        self.web = true;
+        self
+    }
+
     /// The declared methods, in order of registration.
     pub fn methods(&self) -> impl Iterator<Item = &Method> {
         self.methods.iter().map(|(m, _)| m)
@@ -210,12 +218,13 @@ impl<A: Agent> Registrar<A> {
             every: self.every.into_iter().map(|(d, h)| (d, h(a()))).collect(),
             cron: self.cron.into_iter().map(|(c, h)| (c, h(a()))).collect(),
             config: self.config.into_iter().map(|(p, actions, h)| (p, actions, h(a()))).collect(),
+            web: self.web,
         }
     }
 }
 
 /// A result that JSON cannot express is an exception, not silence (subsystems.md section 6.4).
-fn to_result(value: impl Serialize) -> Result<Value, RpcError> {
+pub(crate) fn to_result(value: impl Serialize) -> Result<Value, RpcError> {
     serde_json::to_value(value)
         .map_err(|e| RpcError::type_error(format!("result cannot be put into JSON: {e}")))
 }

@@ -149,6 +149,7 @@ impl RunLoop {
         let (cx, handlers) = (self.cx.clone(), self.stop.clone());
         self.cx.spawn(async move {
             super::lifecycle::all(&cx, "on_stop", &handlers).await;
+            cx.leave_web().await;
             // The loop waits for it; it cannot be gone.
             let _ = done.send(());
         });

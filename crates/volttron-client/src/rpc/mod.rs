@@ -21,8 +21,8 @@ pub use call::{Call, DEFAULT_TIMEOUT};
 pub use method::Method;
 pub use request::{Caller, Request};
 
-use crate::Cx;
 use crate::agent::MethodFn;
+use crate::{Cx, web};
 use builtin::Builtin;
 
 /// How many calls run at once.
@@ -57,6 +57,7 @@ pub(crate) struct Builtins {
     pub(crate) any: bool,
     pub(crate) auth: bool,
     pub(crate) config: bool,
+    pub(crate) web: bool,
 }
 
 /// Two methods of one name.
@@ -77,8 +78,13 @@ impl State {
         let builtin = builtin::all(builtins)
             .into_iter()
             .filter(|(method, _)| !own.contains_key(method.name()))
-            .map(|(method, b)| Arc::new(Served { method, handler: Handler::Builtin(b) }))
-            .collect();
+            .map(|(method, b)| Arc::new(Served { method, handler: Handler::Builtin(b) }));
+        let web = if builtins.web { web::methods() } else { Vec::new() };
+        let web = web
+            .into_iter()
+            .filter(|(method, _)| !own.contains_key(method.name()))
+            .map(|(method, handler)| Arc::new(Served { method, handler: Handler::Agent(handler) }));
+        let builtin = builtin.chain(web).collect();
         Ok(Self {
             own,
             builtin,
