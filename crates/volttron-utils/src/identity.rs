@@ -32,7 +32,8 @@ pub const PLATFORM: &str = "platform";
 pub const PROXY_ROUTER: &str = "zmq.proxy.router";
 /// The federation service of 11.x.
 pub const FEDERATION: &str = "platform.federation";
-/// Stands for the bus in publish and subscribe calls; never connected.
+/// Stands for the bus in publish and subscribe calls. The service that serves these over calls, for agents of platforms
+/// before 5.0, has this name where it runs.
 pub const PUBSUB: &str = "pubsub";
 /// The peer that helps Python platforms to shut down.
 pub const AIP: &str = "aip";
@@ -50,10 +51,11 @@ pub const ALIASES: &[(&str, &str)] =
     &[(CONTROL, "platform.control"), (CONFIG_STORE, "platform.config_store"), (WEB, "platform.web")];
 
 /// Services of the platform process under their primary names.
-const SERVICES: &[&str] = &[CONTROL, CONFIG_STORE, AUTH, HEALTH, KEYDISCOVERY, WEB, PROXY_ROUTER, FEDERATION];
+const SERVICES: &[&str] =
+    &[CONTROL, CONFIG_STORE, AUTH, HEALTH, KEYDISCOVERY, WEB, PROXY_ROUTER, FEDERATION, PUBSUB];
 
 /// Names no agent may be installed under, besides services, aliases and the two reserved prefixes.
-const RESERVED: &[&str] = &[PLATFORM, CONTROL_CONNECTION, PUBSUB, AIP];
+const RESERVED: &[&str] = &[PLATFORM, CONTROL_CONNECTION, AIP];
 
 /// A text that is a legal identity for an agent of ours.
 ///

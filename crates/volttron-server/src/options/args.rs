@@ -86,6 +86,11 @@ pub(super) struct Args {
     pub(super) open_methods: bool,
     #[arg(long, hide = true)]
     pub(super) no_open_methods: bool,
+    /// Serve publish and subscribe over calls too, for agents of platforms before 5.0
+    #[arg(long, overrides_with = "no_rpc_pubsub")]
+    pub(super) rpc_pubsub: bool,
+    #[arg(long, hide = true)]
+    pub(super) no_rpc_pubsub: bool,
     /// Leave agents running when the platform stops (not built yet)
     #[arg(long, overrides_with = "no_keep_agents")]
     pub(super) keep_agents: bool,

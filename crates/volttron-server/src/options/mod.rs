@@ -78,6 +78,8 @@ pub struct Options {
     pub bind_identity_to_key: bool,
     /// Mutating methods are open to every agent.
     pub open_methods: bool,
+    /// The service `pubsub` runs, for agents of platforms before 5.0.
+    pub rpc_pubsub: bool,
     /// Longest time for stopping all agents.
     pub shutdown_timeout: Duration,
     /// Waiting times before restarts of a crashed agent.
@@ -232,6 +234,7 @@ impl Options {
             auth,
             bind_identity_to_key: args.bind_identity_to_key.as_deref() != Some("False"),
             open_methods: args.open_methods,
+            rpc_pubsub: args.rpc_pubsub,
             shutdown_timeout: Duration::from_secs(args.shutdown_timeout),
             restart_delays: restart_delays(&args.restart_delay)?,
             agent_monitor_period: Duration::from_secs(frequency.max(1)),
@@ -255,6 +258,7 @@ impl Options {
             format!("instance-name {}", self.instance_name),
             format!("log-level {}", self.log_level),
             format!("open-methods {}", self.open_methods),
+            format!("rpc-pubsub {}", self.rpc_pubsub),
             format!("setup-mode {}", self.setup_mode),
             format!("shutdown-timeout {}", self.shutdown_timeout.as_secs()),
             format!("vip-local-address {}", self.local_address.base()),

@@ -26,6 +26,7 @@ use crate::services::auth::AuthService;
 use crate::services::control::{Control as ControlService, ControlDeps};
 use crate::services::health::Health;
 use crate::services::keydiscovery::KeyDiscovery;
+use crate::services::rpc_pubsub::RpcPubSub;
 use crate::supervisor::environment::PlatformFacts;
 use crate::supervisor::machine::Rules;
 use crate::supervisor::{Supervisor, SupervisorOptions};
@@ -58,13 +59,14 @@ pub(super) async fn serve(options: &Options, prepared: Prepared) -> Result<(), P
         front: front.control().clone(),
         server_key: keys.as_ref().map(|k| k.public.to_string()),
     });
-    let (control, store, auth_service, keydiscovery) = tokio::try_join!(
+    let (control, store, auth_service, keydiscovery, rpc_pubsub) = tokio::try_join!(
         local.spawn(identity::CONTROL, control),
         local.spawn(identity::CONFIG_STORE, config_store),
         local.spawn_auth(),
         local.spawn(identity::KEYDISCOVERY, KeyDiscovery),
+        local.spawn_rpc_pubsub(),
     )?;
-    let handles = [Some(health), Some(control), Some(store), auth_service, Some(keydiscovery)];
+    let handles = [Some(health), Some(control), Some(store), auth_service, Some(keydiscovery), rpc_pubsub];
     let mut services = Services::default();
     for handle in handles.into_iter().flatten() {
         handle.started().await;
@@ -251,6 +253,13 @@ impl Local<'_> {
             .spawn()
             .await
             .map_err(|error| PlatformError::Service { identity, why: error.to_string() })
+    }
+
+    async fn spawn_rpc_pubsub(&self) -> Result<Option<AgentHandle>, PlatformError> {
+        if !self.options.rpc_pubsub {
+            return Ok(None);
+        }
+        self.spawn(identity::PUBSUB, RpcPubSub::new(self.auth.clone())).await.map(Some)
     }
 
     /// Without authentication there is nothing to serve.

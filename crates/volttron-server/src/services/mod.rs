@@ -7,3 +7,4 @@ pub mod config_store;
 pub mod control;
 pub mod health;
 pub mod keydiscovery;
+pub mod rpc_pubsub;
