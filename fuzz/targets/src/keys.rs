@@ -49,8 +49,8 @@ fn key(text: &str) {
         }
     };
     assert_eq!(public.to_string().len(), 43);
-    let hex: String = public.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    for same in [public.to_string(), public.to_z85(), hex] {
+    let hex: Vec<String> = public.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    for same in [public.to_string(), public.to_z85(), hex.concat()] {
         assert_eq!(same.parse(), Ok(public), "{same}");
     }
     let secret: SecretKey = text.parse().expect("both kinds have the same encodings");

@@ -62,7 +62,7 @@ fn value(frame: &[u8]) {
             "the splitter sees an object where there is none"
         );
         for (key, raw) in members.iter() {
-            assert_eq!(members.get(&key.text()).is_some(), true);
+            assert!(members.get(&key.text()).is_some());
             assert!(raw.len() <= frame.len());
         }
     }
