@@ -73,6 +73,7 @@ impl<F: Frame, P: Policy> Router<F, P> {
             return Err(Unsent { why: Why::NoRoute, frames });
         };
         let labels = self.stats.is_enabled().then(|| Labels::of(&frames));
+        let size = bytes(&frames);
         let sent = match peer.place {
             Place::Wire => out.wire(frames),
             Place::Local(service) => {
@@ -87,6 +88,8 @@ impl<F: Frame, P: Policy> Router<F, P> {
         match &sent {
             Ok(()) => {
                 peer.dropped_in_a_row = 0;
+                peer.traffic.sent += 1;
+                peer.traffic.sent_bytes += size;
                 self.stats.outgoing(labels);
             }
             Err(Unsent { why: Why::NoRoute, .. }) => {
@@ -194,4 +197,9 @@ impl<F: Frame, P: Policy> Router<F, P> {
             }
         }
     }
+}
+
+/// Size of a message: all its frames.
+pub(crate) fn bytes<F: AsRef<[u8]>>(frames: &Frames<F>) -> u64 {
+    frames.iter().map(|frame| frame.as_ref().len() as u64).sum()
 }

@@ -40,7 +40,7 @@ pub use event::{DropReason, Malformed, RouterEvent};
 pub use input::{Control, Input, Origin, ServiceId, UserId};
 pub use meter::Meter;
 pub use output::{Output, Unsent, Why};
-pub use peers::PeerInfo;
+pub use peers::{PeerInfo, Traffic};
 pub use policy::{AdmitAll, Denied, Limits, Policy, Refusal, WhenFull};
 pub use query::RouterFacts;
 pub use router::Router;

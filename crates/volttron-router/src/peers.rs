@@ -42,11 +42,25 @@ pub(crate) struct Peer<F> {
     /// Unique among all peers ever: what caches may remember across reuse of [`PeerId`]s.
     pub serial: u64,
     pub subscriptions: Subscriptions,
+    pub traffic: Traffic,
     /// Messages lost because its queue was full.
     pub dropped: u64,
     /// The same since the last message that went through.
     pub dropped_in_a_row: u32,
     pub since: Instant,
+}
+
+/// What passed between the router and one peer since it connected; bytes are those of all frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Messages from it.
+    pub received: u64,
+    /// Their bytes.
+    pub received_bytes: u64,
+    /// Messages to it.
+    pub sent: u64,
+    /// Their bytes.
+    pub sent_bytes: u64,
 }
 
 /// A peer for people and monitors.
@@ -58,6 +72,8 @@ pub struct PeerInfo<'a> {
     pub service: Option<ServiceId>,
     /// How many subscriptions it has.
     pub subscriptions: usize,
+    /// What passed.
+    pub traffic: Traffic,
     /// Messages lost because its queue was full.
     pub dropped: u64,
     /// When it was added.
@@ -135,6 +151,7 @@ impl<F: Frame> Peers<F> {
             admitted: new.admitted,
             serial,
             subscriptions: Subscriptions::default(),
+            traffic: Traffic::default(),
             dropped: 0,
             dropped_in_a_row: 0,
             since: new.since,
@@ -188,6 +205,7 @@ impl<F: AsRef<[u8]>> Peer<F> {
                 Place::Wire => None,
             },
             subscriptions: self.subscriptions.len(),
+            traffic: self.traffic,
             dropped: self.dropped,
             since: self.since,
         }

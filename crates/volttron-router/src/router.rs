@@ -8,7 +8,7 @@ use volttron_utils::vip::{Frame, Frames, MAX_IDENTITY_BYTES, PROTO, subsystem, t
 
 use crate::alias::AddressedNames;
 use crate::bus::Buses;
-use crate::deliver::Departure;
+use crate::deliver::{Departure, bytes};
 use crate::peers::{NewPeer, PeerId, Peers, Place};
 use crate::stats::Stats;
 use crate::{
@@ -135,6 +135,10 @@ impl<F: Frame, P: Policy> Router<F, P> {
                 return;
             }
         };
+        if let Some(peer) = self.peers.get_mut(sender) {
+            peer.traffic.received += 1;
+            peer.traffic.received_bytes += bytes(&frames);
+        }
         if frames[RECIPIENT].as_ref().is_empty() {
             self.meter.to_router += 1;
             self.serve(sender, frames, out);

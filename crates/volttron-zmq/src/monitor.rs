@@ -14,6 +14,8 @@ pub mod events {
     pub const CONNECT_RETRIED: u16 = sys::ZMQ_EVENT_CONNECT_RETRIED;
     /// A connection was accepted (the ZMTP handshake follows).
     pub const ACCEPTED: u16 = sys::ZMQ_EVENT_ACCEPTED;
+    /// A connection could not be accepted.
+    pub const ACCEPT_FAILED: u16 = sys::ZMQ_EVENT_ACCEPT_FAILED;
     /// An established connection ended.
     pub const DISCONNECTED: u16 = sys::ZMQ_EVENT_DISCONNECTED;
     /// The handshake is complete, authentication included.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::bus::{CallArgs, PublishArgs, SubscribeArgs};
+use super::watch::WatchArgs;
 use crate::ops::auth::AuthCommand;
 use crate::ops::config::ConfigCommand;
 use crate::ops::select::Filters;
@@ -88,6 +89,8 @@ pub enum Command {
     Pub(PublishArgs),
     /// Show what is published, until Ctrl-C
     Sub(SubscribeArgs),
+    /// Show every message that passes the bus, until Ctrl-C
+    Watch(WatchArgs),
     /// Manage the configuration store
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -327,6 +330,7 @@ impl Command {
             Self::Call(_) => "call",
             Self::Pub(_) => "pub",
             Self::Sub(_) => "sub",
+            Self::Watch(_) => "watch",
             Self::Install(_) => "install",
             Self::Config(_) => "config",
             Self::Start { .. } => "start",

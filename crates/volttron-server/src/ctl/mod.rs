@@ -11,6 +11,7 @@ mod manage;
 mod output;
 mod render;
 mod show;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -95,6 +96,7 @@ async fn dispatch(vctl: &Vctl, command: Command, out: &mut Output) -> Result<u8,
         Command::Call(args) => bus::call(vctl, args, out).await,
         Command::Pub(args) => bus::publish(vctl, &args, out).await,
         Command::Sub(args) => bus::subscribe(vctl, &args, out).await,
+        Command::Watch(args) => watch::watch(vctl, &args, out).await,
         Command::Install(args) => install::install(vctl, *args, out).await,
         Command::Config(command) => show::config(vctl, command, out).await,
         Command::Start { selection, wait } => manage::start(vctl, &selection, seconds(wait), out).await,

@@ -9,9 +9,11 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use volttron_client::link::LinkPeer;
-use volttron_router::{Control, Meter};
+use volttron_router::{Control, Meter, Traffic};
 
-use super::{LocalMeter, SlowPeer, bell::Bell, zap::ZapMeter};
+use super::{
+    ConnectionMeter, LocalMeter, SlowPeer, Watch, WatchFilter, bell::Bell, watch::Watching, zap::ZapMeter,
+};
 
 /// Most commands waiting; senders wait beyond it.
 const COMMANDS: usize = 256;
@@ -41,6 +43,7 @@ pub(crate) enum Command {
         done: oneshot::Sender<Result<(), String>>,
     },
     Snapshot(oneshot::Sender<FrontSnapshot>),
+    Watch(Watching),
 }
 
 /// The thread's own counters.
@@ -69,8 +72,12 @@ pub struct PeerMeter {
     pub is_service: bool,
     /// Its subscriptions.
     pub subscriptions: usize,
+    /// Messages and bytes that passed since it connected.
+    pub traffic: Traffic,
     /// Messages it lost because it does not read fast enough.
     pub lost: u64,
+    /// For how long it has been connected.
+    pub connected: std::time::Duration,
 }
 
 /// Everything the bus counts.
@@ -84,6 +91,10 @@ pub struct FrontSnapshot {
     pub statistics: Value,
     /// The authenticator's door.
     pub zap: ZapMeter,
+    /// Connections, below the messages.
+    pub connections: ConnectionMeter,
+    /// Watches open now.
+    pub watches: usize,
     /// Refusals held back now.
     pub refusals_waiting: usize,
     /// All peers.
@@ -130,6 +141,13 @@ impl FrontControl {
         let (tx, rx) = oneshot::channel();
         self.send(Command::Snapshot(tx)).await?;
         rx.await.map_err(|_| FrontStopped)
+    }
+
+    /// Shows every message that passes and that `filter` lets through, until the [`Watch`] is dropped.
+    pub async fn watch(&self, filter: WatchFilter) -> Result<Watch, FrontStopped> {
+        let (watching, watch) = Watching::new(filter);
+        self.send(Command::Watch(watching)).await?;
+        Ok(watch)
     }
 
     /// How the bus is, to be watched: the platform stops when it is no longer running.

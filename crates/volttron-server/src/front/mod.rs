@@ -10,12 +10,15 @@
 mod alarm;
 mod bell;
 mod command;
+mod connections;
 mod endpoint;
 mod frame;
+mod lines;
 mod locals;
 mod outlet;
 mod slow;
 mod sockets;
+mod watch;
 mod worker;
 pub mod zap;
 
@@ -28,10 +31,12 @@ use volttron_utils::vip::MAX_FRAME_BYTES;
 
 pub(crate) use command::Command;
 pub use command::{FrontControl, FrontMeter, FrontSnapshot, FrontState, FrontStopped, PeerMeter};
+pub use connections::ConnectionMeter;
 pub use endpoint::{Bind, BindError, Security};
 pub use frame::ZmqFrame;
 pub use locals::LocalMeter;
 pub use slow::SlowPeer;
+pub use watch::{Seen, Watch, WatchFilter};
 
 /// Why the bus did not start.
 #[derive(Debug, Error)]
@@ -70,6 +75,7 @@ pub struct Front {
     // Order matters on drop: sockets before the context.
     socket: zmq::Socket,
     zap: Option<(zmq::Socket, zap::Zap)>,
+    monitor: connections::Monitor,
     context: zmq::Context,
     identity: String,
     endpoints: Vec<String>,
@@ -88,10 +94,11 @@ impl Front {
         let identity = uuid::Uuid::new_v4().to_string();
         let limit = i64::try_from(config.max_frame_bytes).unwrap_or(-1);
         let socket = sockets::router(&context, &identity, limit)?;
+        let monitor = connections::Monitor::of(&context, &socket)?;
         let asks = zap.is_some();
         let endpoints =
             config.binds.iter().map(|bind| bind.apply(&socket, asks)).collect::<Result<_, BindError>>()?;
-        Ok(Self { socket, zap, context, identity, endpoints })
+        Ok(Self { socket, zap, monitor, context, identity, endpoints })
     }
 
     /// The endpoints as bound, in the order of the configuration, wildcard ports resolved.
@@ -111,7 +118,9 @@ impl Front {
     ) -> Result<RunningFront, FrontError> {
         let slow = slow::SlowPeers::default();
         let (control, served) = FrontControl::new(slow.subscribe())?;
-        let Self { socket, zap, context, identity, endpoints } = self;
+        let Self { socket, zap, monitor, context, identity, endpoints } = self;
+        let connections = connections::Connections::default();
+        let reader = monitor.start(connections.clone())?;
         let worker = worker::Worker {
             router,
             identity: identity.clone(),
@@ -124,9 +133,15 @@ impl Front {
             alarm: alarm::Alarm::new()?,
             stop: served.stop,
             meter: FrontMeter::default(),
+            connections,
+            watches: watch::Watches::default(),
         };
         let thread = thread::Builder::new().name("vip-router".to_owned()).spawn(move || {
             worker.run();
+            // The bus's socket is closed. What is left of libzmq's is the monitor's, whose reader this ends: its news that
+            // the watched socket is gone does not always come.
+            let _ = context.shutdown();
+            let _ = reader.join();
             // Waits until libzmq's threads have closed the listeners: a successor can bind as soon as we are joined.
             drop(context);
         })?;

@@ -1,13 +1,13 @@
 //! Carrying out what the router decides: sends on the sockets, deliveries to local services, log lines.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 use volttron_router::{Output, RouterEvent, ServiceId, Unsent, Why};
 use volttron_utils::vip::Frames;
 
-use super::{FrontState, ZmqFrame, locals::Locals, slow::SlowPeers};
+use super::{FrontState, ZmqFrame, lines::Lines, locals::Locals, slow::SlowPeers};
 
 /// Everything the router may touch while it handles one input.
 pub(super) struct Outlet<'a> {
@@ -43,23 +43,17 @@ impl Output<ZmqFrame> for Outlet<'_> {
     }
 }
 
-/// Most log lines about misbehaving peers per [`WINDOW`]; the rest is only counted, so that nobody can fill the disk.
-const LINES_PER_WINDOW: u32 = 20;
-const WINDOW: Duration = Duration::from_secs(10);
-
 /// Turns router events into log lines and into the platform's state.
 pub(super) struct Reporter {
     state: watch::Sender<FrontState>,
-    window_start: Instant,
-    lines: u32,
-    suppressed: u64,
+    lines: Lines,
     pub(super) send_failures: u64,
     pub(super) slow: SlowPeers,
 }
 
 impl Reporter {
     pub(super) fn new(state: watch::Sender<FrontState>, slow: SlowPeers, now: Instant) -> Self {
-        Self { state, window_start: now, lines: 0, suppressed: 0, send_failures: 0, slow }
+        Self { state, lines: Lines::new(now), send_failures: 0, slow }
     }
 
     fn send_failed(&mut self, error: zmq::Error) {
@@ -117,42 +111,20 @@ impl Reporter {
         self.state.send_replace(state);
     }
 
-    /// Whether one more line about a misbehaving peer may be written in this window.
+    /// Whether one more line about a misbehaving peer may be written now.
     pub(super) fn may_log(&mut self) -> bool {
-        self.lines += 1;
-        let may = self.lines <= LINES_PER_WINDOW;
-        if !may {
-            self.suppressed += 1;
-        }
-        may
+        self.lines.may_log()
     }
 
-    /// Begins a new window when the old one is over, and says what the old one kept back.
+    /// Time passes.
     pub(super) fn tick(&mut self, now: Instant) {
-        if now.duration_since(self.window_start) < WINDOW {
-            return;
-        }
-        if self.suppressed > 0 {
-            warn!(lines = self.suppressed, "further lines about misbehaving peers were left out");
-        }
-        (self.window_start, self.lines, self.suppressed) = (now, 0, 0);
+        self.lines.tick(now);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_about_bad_peers_are_limited_per_window() {
-        let now = Instant::now();
-        let mut reporter = Reporter::new(watch::Sender::new(FrontState::Running), SlowPeers::default(), now);
-        assert_eq!((0..100).filter(|_| reporter.may_log()).count(), LINES_PER_WINDOW as usize);
-        reporter.tick(now + WINDOW / 2);
-        assert!(!reporter.may_log());
-        reporter.tick(now + WINDOW);
-        assert!(reporter.may_log());
-    }
 
     #[test]
     fn quit_reaches_the_platform() {

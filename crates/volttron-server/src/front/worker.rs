@@ -26,8 +26,10 @@ use super::{
     alarm::Alarm,
     bell::Bell,
     command::{Command, FrontMeter, FrontSnapshot, PeerMeter},
+    connections::Connections,
     locals::{Locals, Taken},
     outlet::{Outlet, Reporter},
+    watch::Watches,
     zap::Zap,
 };
 
@@ -51,6 +53,8 @@ pub(super) struct Worker<P: Policy> {
     pub(super) alarm: Alarm,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) meter: FrontMeter,
+    pub(super) connections: Connections,
+    pub(super) watches: Watches,
 }
 
 /// Who wants attention besides the bus's socket, which is looked at every time.
@@ -146,12 +150,17 @@ impl<P: Policy> Worker<P> {
 
     /// Gives one input to the router. A panic in there costs that input, not the platform.
     fn handle(&mut self, now: Instant, input: Input<ZmqFrame>) -> bool {
+        // A copy of thirty numbers, and only while somebody watches.
+        let seen = self.watches.look(&input).map(|seen| (seen, *self.router.meter()));
         let mut outlet =
             Outlet { socket: &self.socket, locals: &mut self.locals, reporter: &mut self.reporter };
         let router = &mut self.router;
         let done = catch_unwind(AssertUnwindSafe(|| router.handle(now, input, &mut outlet)));
         if done.is_err() {
             self.meter.panics += 1;
+        }
+        if let Some((seen, before)) = seen {
+            self.watches.show(seen, &before, self.router.meter());
         }
         done.is_ok()
     }
@@ -237,6 +246,7 @@ impl<P: Policy> Worker<P> {
                 Ok(Command::Snapshot(to)) => {
                     let _ = to.send(self.snapshot());
                 }
+                Ok(Command::Watch(watching)) => self.watches.add(watching),
                 Err(_) => return,
             }
         }
@@ -312,17 +322,22 @@ impl<P: Policy> Worker<P> {
     }
 
     fn snapshot(&self) -> FrontSnapshot {
+        let now = Instant::now();
         let peer = |p: volttron_router::PeerInfo<'_>| PeerMeter {
             identity: p.identity.to_owned(),
             is_service: p.service.is_some(),
             subscriptions: p.subscriptions,
+            traffic: p.traffic,
             lost: p.dropped,
+            connected: now.saturating_duration_since(p.since),
         };
         FrontSnapshot {
             front: FrontMeter { send_failures: self.reporter.send_failures, ..self.meter },
             router: *self.router.meter(),
             statistics: self.router.stats(),
             zap: self.zap.as_ref().map(|(_, zap)| zap.meter).unwrap_or_default(),
+            connections: self.connections.meter(),
+            watches: self.watches.open(),
             refusals_waiting: self.zap.as_ref().map_or(0, |(_, zap)| zap.waiting()),
             peers: self.router.peers().map(peer).collect(),
             services: self.locals.meters(),

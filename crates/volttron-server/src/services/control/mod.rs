@@ -7,6 +7,7 @@
 mod agents;
 mod observe;
 mod slow;
+mod watch;
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use volttron_utils::identity;
 use volttron_utils::vip::{Message, subsystem};
 
 use crate::auth::AuthState;
-use crate::front::FrontControl;
+use crate::front::{FrontControl, FrontSnapshot, PeerMeter};
 use crate::supervisor::Supervisor;
 
 /// What the service works with.
@@ -36,6 +37,7 @@ pub struct ControlDeps {
 /// The service.
 pub struct Control {
     deps: ControlDeps,
+    watches: watch::Watches,
 }
 
 impl std::fmt::Debug for Control {
@@ -47,7 +49,7 @@ impl std::fmt::Debug for Control {
 impl Control {
     /// A control service over these.
     pub fn new(deps: ControlDeps) -> Self {
-        Self { deps }
+        Self { deps, watches: watch::Watches::default() }
     }
 
     fn supervisor(&self) -> &Arc<Supervisor> {
@@ -97,6 +99,7 @@ impl Agent for Control {
         agents::register_reads(b);
         agents::register_changes(b);
         register_platform(b);
+        watch::register(b);
         b.on_start(|s: Arc<Self>, cx: Cx| async move {
             observe::begin(&s, &cx);
             Ok(())
@@ -140,12 +143,15 @@ fn register_platform(b: &mut Registrar<Control>) {
 }
 
 /// The bus's counters as JSON.
-fn meter(snapshot: &crate::front::FrontSnapshot) -> Value {
-    let peers: serde_json::Map<String, Value> = snapshot
-        .peers
-        .iter()
-        .map(|p| (p.identity.clone(), json!({"subscriptions": p.subscriptions, "lost": p.lost})))
-        .collect();
+fn meter(snapshot: &FrontSnapshot) -> Value {
+    let peer = |p: &PeerMeter| {
+        let t = p.traffic;
+        json!({
+            "received": t.received, "received_bytes": t.received_bytes, "sent": t.sent, "sent_bytes": t.sent_bytes,
+            "subscriptions": p.subscriptions, "lost": p.lost, "connected_s": p.connected.as_secs(),
+        })
+    };
+    let peers: serde_json::Map<_, _> = snapshot.peers.iter().map(|p| (p.identity.clone(), peer(p))).collect();
     json!({
         "received": snapshot.front.received,
         "received_local": snapshot.front.received_local,
@@ -153,6 +159,8 @@ fn meter(snapshot: &crate::front::FrontSnapshot) -> Value {
         "panics": snapshot.front.panics,
         "send_failures": snapshot.front.send_failures,
         "refusals_waiting": snapshot.refusals_waiting,
+        "watches": snapshot.watches,
+        "connections": snapshot.connections,
         "router": snapshot.router,
         "peers": peers,
     })
