@@ -105,3 +105,49 @@ fn passing_messages_are_shown_with_what_became_of_them() {
         Some(75)
     );
 }
+
+/// `GET` over a unix socket or a port, as a monitoring system does it.
+fn scrape(mut to: impl std::io::Read + std::io::Write, path: &str) -> (String, String) {
+    write!(to, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    to.read_to_string(&mut answer).expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a header");
+    (head.to_owned(), body.to_owned())
+}
+
+#[test]
+fn metrics_are_served_on_a_socket_a_port_and_by_vctl() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut platform = Platform::start();
+    let socket = platform.home().join("run/metrics.socket");
+    assert_eq!(std::fs::metadata(&socket).expect("there").permissions().mode() & 0o777, 0o600);
+    platform.vctl_ok(&["pub", "test/x", "1"]);
+    let connect = || std::os::unix::net::UnixStream::connect(&socket).expect("served");
+    let (head, body) = scrape(connect(), "/metrics");
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("application/openmetrics-text"), "{head}");
+    for line in [
+        "volttron_pubsub_published_total ",
+        "volttron_peer_received_messages_total{peer=\"control\"} ",
+        "volttron_bus_messages_total{outcome=\"to_router\"} ",
+        "volttron_connections_total{event=\"handshake\"} ",
+        "volttron_auth_decisions_total{decision=\"allowed\"} ",
+        "volttron_config_store_writes_total ",
+        "volttron_process_resident_memory_bytes ",
+        "volttron_health_good{peer=\"config.store\"} 1.0",
+    ] {
+        assert!(body.lines().any(|l| l.starts_with(line)), "{line} is missing in:\n{body}");
+    }
+    assert!(body.ends_with("# EOF\n"));
+    assert!(scrape(connect(), "/other").0.starts_with("HTTP/1.1 404 "));
+    let told = platform.vctl_ok(&["metrics"]);
+    assert!(told.contains("volttron_peers ") && told.contains("# TYPE volttron_peers gauge"), "{told}");
+
+    assert_eq!(platform.terminate(), 0);
+    assert!(!socket.exists(), "removed with the platform");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
+    platform.configure(&format!("metrics-address = {free}"));
+    platform.launch();
+    let (head, body) = scrape(std::net::TcpStream::connect(free).expect("served"), "/metrics");
+    assert!(head.starts_with("HTTP/1.1 200 ") && body.contains("volttron_uptime_seconds "), "{head}");
+    assert!(!socket.exists());
+}

@@ -11,6 +11,7 @@ pub mod front;
 pub mod install;
 pub mod lock;
 pub mod logging;
+pub mod metrics;
 pub mod ops;
 pub mod options;
 pub mod platform;

@@ -91,6 +91,13 @@ pub enum Command {
     Sub(SubscribeArgs),
     /// Show every message that passes the bus, until Ctrl-C
     Watch(WatchArgs),
+    /// Show what the platform counts, as OpenMetrics text (what Prometheus reads)
+    #[command(
+        after_help = "The same is served over HTTP, by default on the socket run/metrics.socket of the home:\n  \
+        curl --unix-socket $VOLTTRON_HOME/run/metrics.socket http://localhost/metrics\n\
+        `metrics-address = 127.0.0.1:9411` in the platform's config serves it on a port."
+    )]
+    Metrics,
     /// Manage the configuration store
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -331,6 +338,7 @@ impl Command {
             Self::Pub(_) => "pub",
             Self::Sub(_) => "sub",
             Self::Watch(_) => "watch",
+            Self::Metrics => "metrics",
             Self::Install(_) => "install",
             Self::Config(_) => "config",
             Self::Start { .. } => "start",

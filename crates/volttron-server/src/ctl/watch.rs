@@ -1,4 +1,4 @@
-//! `vctl watch`: every message that passes the bus, as it passes.
+//! `vctl watch`: every message that passes the bus, as it passes; `vctl metrics`: how much of everything.
 
 use std::time::Duration;
 
@@ -77,6 +77,14 @@ pub(super) async fn watch(vctl: &Vctl, args: &WatchArgs, out: &mut Output) -> Re
     }
     session.close().await;
     Ok(if args.count.is_some_and(|count| seen < count) { 75 } else { 0 })
+}
+
+pub(super) async fn metrics(vctl: &Vctl, out: &mut Output) -> Result<u8, OpError> {
+    let session = vctl.connect().await?;
+    let text = session.control("metrics").send_value().await?;
+    session.close().await;
+    out.print(text.as_str().unwrap_or_default());
+    Ok(0)
 }
 
 /// `17:18:47.757522  pump -> platform.driver  RPC  {..}  forwarded`

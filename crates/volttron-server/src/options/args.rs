@@ -108,6 +108,9 @@ pub(super) struct Args {
     /// Period of the safety check for crashed agents
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub(super) agent_monitor_frequency: u64,
+    /// Where metrics are served: off, unix:PATH, or a loopback PORT or HOST:PORT
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) metrics_address: Option<String>,
     /// Accept unknown keys and remember them; for setting up several platforms
     #[arg(long, overrides_with = "no_setup_mode")]
     pub(super) setup_mode: bool,

@@ -17,6 +17,8 @@ use volttron_utils::config::OptionError;
 use volttron_utils::home::{Home, HomeError, expand};
 use volttron_utils::logging::Level;
 
+use crate::metrics::{BadMetricsAddress, MetricsAddress};
+
 use args::Args;
 
 /// The logger that tells of connections and disconnections, for `--monitor`.
@@ -86,6 +88,10 @@ pub struct Options {
     pub restart_delays: Vec<Duration>,
     /// Period of the supervisor's safety sweep.
     pub agent_monitor_period: Duration,
+    /// Where metrics are served.
+    pub metrics: MetricsAddress,
+    /// Nobody chose that place: the platform starts without metrics if it cannot be had.
+    pub metrics_by_default: bool,
     /// Unknown keys are accepted and remembered.
     pub setup_mode: bool,
     /// Value of `bind-web-address`, shown by `query`; the web service is not built yet.
@@ -238,6 +244,8 @@ impl Options {
             shutdown_timeout: Duration::from_secs(args.shutdown_timeout),
             restart_delays: restart_delays(&args.restart_delay)?,
             agent_monitor_period: Duration::from_secs(frequency.max(1)),
+            metrics: metrics_address(&home, args.metrics_address.as_deref())?,
+            metrics_by_default: args.metrics_address.is_none(),
             setup_mode: args.setup_mode,
             bind_web_address: args.bind_web_address.as_deref().map(|t| strip_quotes(t).to_owned()),
             volttron_central_address: central_address(args.volttron_central_address.as_deref())?,
@@ -257,6 +265,7 @@ impl Options {
             format!("bind-identity-to-key {}", self.bind_identity_to_key),
             format!("instance-name {}", self.instance_name),
             format!("log-level {}", self.log_level),
+            format!("metrics-address {}", self.metrics),
             format!("open-methods {}", self.open_methods),
             format!("rpc-pubsub {}", self.rpc_pubsub),
             format!("setup-mode {}", self.setup_mode),
@@ -342,6 +351,15 @@ fn address(home: &Home, name: &'static str, text: &str) -> Result<Address, Optio
         .map_err(|e: BadAddress| OptionsError::Value { name, why: e.to_string() })
 }
 
+fn metrics_address(home: &Home, text: Option<&str>) -> Result<MetricsAddress, OptionsError> {
+    let Some(text) = text.map(strip_quotes) else {
+        return Ok(MetricsAddress::Unix(home.run().join("metrics.socket")));
+    };
+    home.expand(text)
+        .parse()
+        .map_err(|e: BadMetricsAddress| OptionsError::Value { name: "metrics-address", why: e.to_string() })
+}
+
 fn central_address(text: Option<&str>) -> Result<Option<String>, OptionsError> {
     let Some(text) = text.map(strip_quotes).filter(|t| !t.is_empty()) else { return Ok(None) };
     let known = ["http://", "https://", "tcp://", "amqp://", "amqps://"].iter().any(|s| text.starts_with(s));
@@ -420,6 +438,10 @@ mod tests {
         assert_eq!(o.local_address.base(), "ipc://@/srv/vh/run/vip.socket");
         assert_eq!((o.log_level, o.log.clone()), (30, LogTarget::Stderr));
         assert_eq!(
+            (o.metrics.to_string().as_str(), o.metrics_by_default),
+            ("unix:/srv/vh/run/metrics.socket", true)
+        );
+        assert_eq!(
             o.restart_delays.iter().map(Duration::as_secs).collect::<Vec<_>>(),
             [0, 300, 600, 900, 1200]
         );
@@ -462,6 +484,8 @@ mod tests {
             (&["--allow-auth", "False", "--vip-address", "tcp://10.1.2.3:5"], "--insecure"),
             (&["--bind-web-address", "ftp://a"], "no http"),
             (&["--log-level", "x"], "LOGGER:LEVEL"),
+            (&["--metrics-address", "0.0.0.0:9411"], "other machines"),
+            (&["--metrics-address", "on"], "unix:PATH"),
             (&["--restart-delay", "1,x"], "list of seconds"),
             (&["--volttron-central-address", "a"], "amqps"),
             (&["--agent-monitor-frequency", "often"], "often"),

@@ -65,6 +65,14 @@ pub enum PlatformError {
         /// What it said.
         source: std::io::Error,
     },
+    /// The place that was chosen for metrics cannot be had.
+    #[error("metrics-address {address}: {source}; choose another place, or off")]
+    Metrics {
+        /// Where.
+        address: String,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// A service ended by itself.
     #[error("a service of the platform ended unexpectedly; see the log")]
     ServiceEnded,

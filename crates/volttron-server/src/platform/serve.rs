@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use tokio_util::task::AbortOnDropHandle;
 use volttron_client::{Agent, AgentBuilder, AgentHandle, Cx, ExitReason};
 use volttron_router::{
     Control, Input, Limits, Output, Router, RouterEvent, RouterFacts, ServiceId, Unsent, Why,
@@ -21,6 +22,7 @@ use crate::auth::AuthState;
 use crate::bridge::LocalConnector;
 use crate::front::{Bind, Front, FrontConfig, RunningFront, ZmqFrame, zap::Authenticator};
 use crate::lock::HomeLock;
+use crate::metrics::{self, Endpoint, Sources};
 use crate::options::Options;
 use crate::services::auth::AuthService;
 use crate::services::control::{Control as ControlService, ControlDeps};
@@ -44,7 +46,9 @@ const KILLED_GOODBYE: Duration = Duration::from_secs(5);
 pub(super) async fn serve(options: &Options, prepared: Prepared) -> Result<(), PlatformError> {
     let mut signals = Signals::catch()?;
     let Prepared { lock, auth, keys, config_store } = prepared;
+    let since = Instant::now();
     let front = bind(options, &auth, keys.as_ref())?;
+    let metrics = bind_metrics(options)?;
     let supervisor = supervisor(options, keys.as_ref())?;
     let connector = LocalConnector::new(front.control().clone(), options.auth);
     let local = Local { options, auth: &auth, connector };
@@ -58,6 +62,8 @@ pub(super) async fn serve(options: &Options, prepared: Prepared) -> Result<(), P
         auth: auth.clone(),
         front: front.control().clone(),
         server_key: keys.as_ref().map(|k| k.public.to_string()),
+        instance_name: options.instance_name.clone(),
+        since,
     });
     let (control, store, auth_service, keydiscovery, rpc_pubsub) = tokio::try_join!(
         local.spawn(identity::CONTROL, control),
@@ -66,6 +72,17 @@ pub(super) async fn serve(options: &Options, prepared: Prepared) -> Result<(), P
         local.spawn(identity::KEYDISCOVERY, KeyDiscovery),
         local.spawn_rpc_pubsub(),
     )?;
+    let metrics = metrics.map(|endpoint| {
+        let sources = Sources {
+            front: front.control().clone(),
+            supervisor: supervisor.clone(),
+            auth: auth.clone(),
+            cx: control.cx().clone(),
+            instance_name: options.instance_name.clone(),
+            since,
+        };
+        AbortOnDropHandle::new(tokio::spawn(metrics::serve(endpoint, sources)))
+    });
     let handles = [Some(health), Some(control), Some(store), auth_service, Some(keydiscovery), rpc_pubsub];
     let mut services = Services::default();
     for handle in handles.into_iter().flatten() {
@@ -76,7 +93,25 @@ pub(super) async fn serve(options: &Options, prepared: Prepared) -> Result<(), P
     let mut platform = Platform { lock, front, supervisor, services };
     let reason = platform.live(options, &mut signals).await?;
     tracing::info!("stopping: {reason:?}");
+    drop(metrics);
     platform.stop(options, &mut signals, reason).await
+}
+
+/// The place for metrics, if it can be had. A chosen one has to be.
+fn bind_metrics(options: &Options) -> Result<Option<Endpoint>, PlatformError> {
+    match Endpoint::bind(&options.metrics) {
+        Ok(endpoint) => {
+            if let Some(address) = endpoint.as_ref().and_then(Endpoint::local_addr) {
+                tracing::info!("metrics: http://{address}/metrics");
+            }
+            Ok(endpoint)
+        }
+        Err(error) if options.metrics_by_default => {
+            tracing::warn!("no metrics are served: {}: {error}", options.metrics);
+            Ok(None)
+        }
+        Err(source) => Err(PlatformError::Metrics { address: options.metrics.to_string(), source }),
+    }
 }
 
 /// Starts the part that starts agents.

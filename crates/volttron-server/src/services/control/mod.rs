@@ -19,6 +19,7 @@ use volttron_utils::vip::{Message, subsystem};
 
 use crate::auth::AuthState;
 use crate::front::{FrontControl, FrontSnapshot, PeerMeter};
+use crate::metrics::Sources;
 use crate::supervisor::Supervisor;
 
 /// What the service works with.
@@ -32,6 +33,10 @@ pub struct ControlDeps {
     pub front: FrontControl,
     /// The platform's public key; none without authentication.
     pub server_key: Option<String>,
+    /// The platform's name.
+    pub instance_name: String,
+    /// When the platform came up.
+    pub since: std::time::Instant,
 }
 
 /// The service.
@@ -50,6 +55,12 @@ impl Control {
     /// A control service over these.
     pub fn new(deps: ControlDeps) -> Self {
         Self { deps, watches: watch::Watches::default() }
+    }
+
+    /// Whom to ask for the metrics, `cx` being this service's handle.
+    fn sources(&self, cx: &Cx) -> Sources {
+        let ControlDeps { supervisor, auth, front, instance_name, since, .. } = self.deps.clone();
+        Sources { front, supervisor, auth, cx: cx.clone(), instance_name, since }
     }
 
     fn supervisor(&self) -> &Arc<Supervisor> {
@@ -130,6 +141,12 @@ fn register_platform(b: &mut Registrar<Control>) {
     b.rpc(
         change("stats.disable"),
         |s: Arc<Control>, _: Request| async move { s.enable_statistics(false).await },
+    );
+    b.rpc(
+        read("metrics").doc("What the platform counts, as OpenMetrics text."),
+        |s: Arc<Control>, r: Request| async move {
+            s.sources(&r.cx).text().await.map_err(|e| RpcError::runtime_error(e.to_string()))
+        },
     );
     b.rpc(
         read("bus_meter")
