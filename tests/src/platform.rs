@@ -163,6 +163,11 @@ impl Platform {
         }
     }
 
+    /// Gives the running process away, so that another one can be launched in the same home.
+    pub fn take_child(&mut self) -> Child {
+        self.child.take().expect("the platform was launched")
+    }
+
     /// Asks the process to end with SIGTERM and gives its exit code (negative: killed by that signal).
     pub fn terminate(&mut self) -> i32 {
         let mut child = self.child.take().expect("the platform was launched");

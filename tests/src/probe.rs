@@ -26,6 +26,14 @@ pub struct Probe {
     seen: mpsc::Sender<Seen>,
 }
 
+impl Probe {
+    /// The agent, and what will reach it.
+    pub fn new() -> (Self, mpsc::Receiver<Seen>) {
+        let (seen, received) = mpsc::channel(64);
+        (Self { seen }, received)
+    }
+}
+
 impl Agent for Probe {
     const NAME: &'static str = "Probe";
 
@@ -62,11 +70,11 @@ pub async fn connect(
     server_key: &str,
     keys: KeyPair,
 ) -> (AgentHandle, mpsc::Receiver<Seen>) {
-    let (tx, rx) = mpsc::channel(64);
+    let (probe, rx) = Probe::new();
     let address: Address = address.parse().expect("an address");
     let key: PublicKey = server_key.parse().expect("a key");
     let connector = ZmqConnector::new(address).expect("a connector").keys(keys).serverkey(key);
-    let handle = AgentBuilder::new(Probe { seen: tx })
+    let handle = AgentBuilder::new(probe)
         .identity(identity)
         .connector(connector)
         .spawn()

@@ -6,7 +6,8 @@
 //!
 //! Must never: do IO, block, read a clock, draw a random number, log, parse a payload that is only forwarded,
 //! change a frame between two peers, panic on any input, or keep memory without a bound ([`Limits`]).
-//! Start reading at `router.rs` (order of checks), then `pubsub.rs`.
+//! Start reading at `router.rs` (order of checks), then `operation.rs` (what there is to ask, and who may),
+//! then `pubsub.rs`.
 
 mod agentstop;
 mod alias;
@@ -14,11 +15,11 @@ mod bus;
 mod deliver;
 mod errors;
 mod event;
-mod external;
 mod hello;
 mod input;
 mod list;
 mod meter;
+mod operation;
 mod output;
 mod peerlist;
 mod peers;
@@ -28,7 +29,6 @@ mod protected;
 mod publish;
 mod pubsub;
 mod query;
-mod quit;
 mod router;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -39,6 +39,7 @@ mod tree;
 pub use event::{DropReason, Malformed, RouterEvent};
 pub use input::{Control, Input, Origin, ServiceId, UserId};
 pub use meter::Meter;
+pub use operation::{Operation, Who};
 pub use output::{Output, Unsent, Why};
 pub use peers::{PeerInfo, Traffic};
 pub use policy::{AdmitAll, Denied, Limits, Policy, Refusal, WhenFull};

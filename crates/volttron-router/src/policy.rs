@@ -22,6 +22,11 @@ pub trait Policy {
         false
     }
 
+    /// Learns that `identity` asked for an operation of the router that is not for it.
+    fn refused(&self, identity: &str, operation: &str) {
+        let _ = (identity, operation);
+    }
+
     /// Changes whenever an answer may have changed.
     fn generation(&self) -> u64 {
         0

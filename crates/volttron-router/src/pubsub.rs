@@ -13,58 +13,34 @@ use crate::peers::PeerId;
 use crate::router::{ARGS, Router};
 use crate::subscriptions::Subscriptions;
 use crate::tree::Table;
-use crate::{Output, Policy, RouterEvent};
+use crate::{Output, Policy};
 
 /// Identity of the auth service, the one service that may tell the router about capabilities.
-const AUTH: &str = "platform.auth";
+pub(crate) const AUTH: &str = "platform.auth";
 
 /// A request whose document is missing, unreadable or of the wrong shape.
 pub(crate) struct BadRequest;
 
 impl<F: Frame, P: Policy> Router<F, P> {
-    pub(crate) fn on_pubsub(&mut self, sender: PeerId, frames: Frames<F>, out: &mut impl Output<F>) {
-        match frames.get(ARGS).map(AsRef::as_ref) {
-            Some(b"publish") => self.publish(sender, frames, out),
-            Some(b"subscribe") => {
-                let done = self.subscribe(sender, &frames);
-                self.answer_bool(sender, frames, done, out);
-            }
-            Some(b"unsubscribe") => {
-                let done = self.unsubscribe(sender, &frames).map(|()| true);
-                self.answer_bool(sender, frames, done, out);
-            }
-            Some(b"synchronize") => {
-                if let Err(BadRequest) = self.synchronize(sender, &frames) {
-                    self.meter.bad_requests += 1;
-                }
-            }
-            Some(b"list") => self.list(sender, frames, out),
-            Some(b"auth_update") => self.note_auth_update(sender, "auth_update", out),
-            Some(b"protected_update") => self.note_auth_update(sender, "protected_update", out),
-            Some(b"external_list") => {
-                // No platforms are connected, so nothing is stored.
-                self.meter.external_ignored += 1;
-                self.answer_bool(sender, frames, Ok(false), out);
-            }
-            Some(b"external_publish") => self.meter.external_ignored += 1,
-            Some(b"error" | b"request_response") => {}
-            _ => self.meter.bad_requests += 1,
+    pub(crate) fn on_subscribe(&mut self, sender: PeerId, frames: Frames<F>, out: &mut impl Output<F>) {
+        let done = self.subscribe(sender, &frames);
+        self.answer_bool(sender, frames, done, out);
+    }
+
+    pub(crate) fn on_unsubscribe(&mut self, sender: PeerId, frames: Frames<F>, out: &mut impl Output<F>) {
+        let done = self.unsubscribe(sender, &frames).map(|()| true);
+        self.answer_bool(sender, frames, done, out);
+    }
+
+    /// Never answered.
+    pub(crate) fn on_synchronize(&mut self, sender: PeerId, frames: &Frames<F>) {
+        if let Err(BadRequest) = self.synchronize(sender, frames) {
+            self.meter.bad_requests += 1;
         }
     }
 
-    /// Capabilities and protected topics reach this router through its policy, so the messages have no effect;
-    /// they are told apart only to report who else sends them.
-    fn note_auth_update(&mut self, sender: PeerId, operation: &'static str, out: &mut impl Output<F>) {
-        if self.is_service(sender, AUTH) || self.policy.open_methods() {
-            return;
-        }
-        self.meter.not_allowed += 1;
-        if let Some(peer) = self.peers.get(sender) {
-            out.event(RouterEvent::NotAllowed { identity: &peer.name, operation });
-        }
-    }
-
-    fn answer_bool(
+    /// The answer to a request that succeeds or not.
+    pub(crate) fn answer_bool(
         &mut self,
         sender: PeerId,
         frames: Frames<F>,

@@ -4,16 +4,17 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use serde_json::Value;
-use volttron_utils::vip::{Frame, Frames, MAX_IDENTITY_BYTES, PROTO, subsystem, typed};
+use volttron_utils::vip::{Frame, Frames, MAX_IDENTITY_BYTES, PROTO, typed};
 
 use crate::alias::AddressedNames;
 use crate::bus::Buses;
 use crate::deliver::{Departure, bytes};
 use crate::peers::{NewPeer, PeerId, Peers, Place};
+use crate::pubsub::PUBSUB;
 use crate::stats::Stats;
 use crate::{
-    Control, DropReason, Input, Limits, Malformed, Meter, Origin, Output, PeerInfo, Policy, Refusal,
-    RouterEvent, RouterFacts, ServiceId, UserId,
+    Control, DropReason, Input, Limits, Malformed, Meter, Operation, Origin, Output, PeerInfo, Policy,
+    Refusal, RouterEvent, RouterFacts, ServiceId, UserId,
 };
 
 /// Positions in `[sender, recipient, VIP1, user, id, subsystem, args..]`.
@@ -226,22 +227,41 @@ impl<F: Frame, P: Policy> Router<F, P> {
         self.peers.insert(new)
     }
 
+    /// A request to the router itself: found in the table of operations, checked, carried out.
     fn serve(&mut self, sender: PeerId, frames: Frames<F>, out: &mut impl Output<F>) {
-        match std::str::from_utf8(frames[SUBSYSTEM].as_ref()).unwrap_or_default() {
-            subsystem::PUBSUB => self.on_pubsub(sender, frames, out),
-            subsystem::PING => self.on_ping(sender, frames, out),
-            subsystem::HELLO => self.on_hello(sender, frames, out),
-            subsystem::PEERLIST => self.on_peerlist(sender, frames, out),
-            subsystem::QUERY => self.on_query(sender, frames, out),
-            subsystem::AGENTSTOP => self.on_agentstop(sender, &frames, out),
-            subsystem::QUIT => self.on_quit(sender, frames, out),
-            subsystem::ERROR => {}
-            subsystem::ROUTING_TABLE => self.on_routing_table(),
-            subsystem::EXTERNAL_RPC => self.on_external_rpc(sender, frames, out),
-            _ => {
-                self.meter.bad_requests += 1;
+        let Some(operation) = Operation::asked(&frames) else {
+            self.meter.bad_requests += 1;
+            if frames[SUBSYSTEM].as_ref() != PUBSUB {
                 self.no_such_subsystem(sender, frames, out);
             }
+            return;
+        };
+        if !self.may(sender, operation, &frames) {
+            return self.refuse(sender, operation, frames, out);
+        }
+        match operation {
+            Operation::Publish => self.publish(sender, frames, out),
+            Operation::Subscribe => self.on_subscribe(sender, frames, out),
+            Operation::Unsubscribe => self.on_unsubscribe(sender, frames, out),
+            Operation::Synchronize => self.on_synchronize(sender, &frames),
+            Operation::List => self.list(sender, frames, out),
+            Operation::Ping => self.on_ping(sender, frames, out),
+            Operation::Hello => self.on_hello(sender, frames, out),
+            Operation::Peerlist => self.on_peerlist(sender, frames, out),
+            Operation::Query => self.on_query(sender, frames, out),
+            Operation::AgentStop => self.on_agentstop(sender, &frames, out),
+            Operation::Quit => out.event(RouterEvent::Quit),
+            // Capabilities and protected topics reach this router through its policy; nobody waits for an answer to
+            // an answer; the rest is always refused.
+            Operation::AuthUpdate
+            | Operation::ProtectedUpdate
+            | Operation::Error
+            | Operation::PubsubAnswer
+            | Operation::PubsubError
+            | Operation::ExternalList
+            | Operation::ExternalPublish
+            | Operation::RoutingTable
+            | Operation::ExternalRpc => {}
         }
     }
 

@@ -202,6 +202,10 @@ impl Cx {
         caller: &Caller,
         bound: &Map<String, Value>,
     ) -> Result<(), RpcError> {
+        if !self.auth_enabled() {
+            // Nobody can tell who calls (auth.md section 1).
+            return Ok(());
+        }
         let name = served.method.name();
         let lifted = served.method.is_hardened() && self.open_methods();
         let declared = match served.method.access().need(name, caller, bound) {
@@ -212,7 +216,7 @@ impl Cx {
         };
         let imposed = self.0.auth.imposed_on(name).unwrap_or_default();
         for required in [declared, imposed] {
-            if required.is_empty() || !self.auth_enabled() {
+            if required.is_empty() {
                 continue;
             }
             let caps = match &self.0.auth.source {

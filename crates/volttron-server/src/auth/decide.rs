@@ -165,6 +165,12 @@ impl Policy for AuthState {
         self.options().open_methods
     }
 
+    fn refused(&self, identity: &str, operation: &str) {
+        let facts =
+            json!({"operation": operation, "why": "only a platform service may ask the router for it"});
+        self.audit().refusal("router operation", identity, facts);
+    }
+
     fn generation(&self) -> u64 {
         AuthState::generation(self)
     }

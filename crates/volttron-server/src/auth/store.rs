@@ -133,6 +133,8 @@ impl AuthStore {
         let _lock = self.lock()?;
         let loaded = self.read_patiently()?;
         let (mut file, old_text, upgraded, warnings) = match loaded {
+            // Somebody emptied it to write it anew: that was no decision to forget everything.
+            Some(l) if l.text.trim().is_empty() => (absent, None, false, Vec::new()),
             Some(l) => {
                 let upgraded = l.parsed.upgraded();
                 (l.parsed.file, Some(l.text), upgraded, l.parsed.warnings)

@@ -106,3 +106,12 @@ fn concurrent_changes_are_all_kept() {
     }
     assert_eq!(store.read().unwrap().unwrap().parsed.file.entries(List::Allow).count(), 8);
 }
+
+#[test]
+fn a_file_that_somebody_emptied_is_written_from_what_was_in_force() {
+    let (_dir, store) = fixture();
+    let in_force = add(&store).file;
+    fs::write(store.path(), "").unwrap();
+    store.change(in_force.clone(), |_| Ok::<_, Infallible>(())).unwrap();
+    assert_eq!(store.read().unwrap().unwrap().parsed.file, in_force);
+}

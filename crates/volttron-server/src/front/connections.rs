@@ -93,7 +93,18 @@ impl Connections {
                 &self.0.failed_protocol
             }
             Kind::HandshakeFailedNoDetail => {
-                debug!(endpoint, "a connection ended during its handshake");
+                // A client that sees first that the mechanisms differ leaves without a word; so do port scanners, hence
+                // ever more rarely.
+                let total = self.0.failed_other.load(Relaxed) + 1;
+                if total.is_power_of_two() && lines.may_log() {
+                    warn!(
+                        endpoint,
+                        total,
+                        "a client left during the handshake, as one does that uses another security mechanism: with \
+                         authentication on only CURVE is accepted, neither NULL nor PLAIN, and with authentication \
+                         off only NULL"
+                    );
+                }
                 &self.0.failed_other
             }
             _ => return,

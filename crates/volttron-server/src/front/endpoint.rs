@@ -16,8 +16,6 @@ const MAX_IPC_PATH_BYTES: usize = 107;
 pub enum Security {
     /// Nothing.
     Null,
-    /// User name and password, in clear text.
-    Plain,
     /// A key, checked by ZAP; the server proves this one.
     Curve(SecretKey),
 }
@@ -56,6 +54,15 @@ pub enum BindError {
         /// The address without its query.
         endpoint: String,
     },
+    /// `server=PLAIN`.
+    #[error(
+        "{endpoint} asks for server=PLAIN, which sends passwords in clear text and is not supported; remove \
+         server=PLAIN for CURVE, or bind a loopback address with server=NULL"
+    )]
+    Plain {
+        /// The address without its query.
+        endpoint: String,
+    },
     /// An address other programs cannot reach.
     #[error("{endpoint}: inproc addresses exist only inside the process and cannot be a vip-address")]
     Inproc {
@@ -88,7 +95,7 @@ impl Bind {
             .map_err(|source| BindError::Key { endpoint: endpoint.clone(), source })?;
         let security = match (address.mechanism()?, own_key.or_else(|| platform_key.cloned())) {
             (Some(Mechanism::Null), _) | (None, None) => Security::Null,
-            (Some(Mechanism::Plain), _) => Security::Plain,
+            (Some(Mechanism::Plain), _) => return Err(BindError::Plain { endpoint }),
             (Some(Mechanism::Curve) | None, Some(key)) => Security::Curve(key),
             (Some(Mechanism::Curve), None) => return Err(BindError::NoKey { endpoint }),
         };
@@ -114,7 +121,6 @@ impl Bind {
         socket.set_ipv6(self.ipv6)?;
         match &self.security {
             Security::Null => socket.set_curve_server(false)?,
-            Security::Plain => socket.set_plain_server(true)?,
             Security::Curve(key) => {
                 socket.set_curve_server(true)?;
                 socket.set_curve_secretkey(key.as_bytes())?;
@@ -156,7 +162,6 @@ mod tests {
         let bind = Bind::new(&address.parse().map_err(|e: BadAddress| e.to_string())?, platform_key);
         match bind.map_err(|e| e.to_string())?.security {
             Security::Null => Ok("NULL"),
-            Security::Plain => Ok("PLAIN"),
             Security::Curve(key) if platform_key.is_some_and(|p| p.as_bytes() == key.as_bytes()) => {
                 Ok("platform")
             }
@@ -172,7 +177,7 @@ mod tests {
         for (address, with_key, without_key) in [
             ("tcp://127.0.0.1:1", Ok("platform"), Ok("NULL")),
             ("tcp://127.0.0.1:1?server=null", Ok("NULL"), Ok("NULL")),
-            ("tcp://127.0.0.1:1?server=PLAIN", Ok("PLAIN"), Ok("PLAIN")),
+            ("tcp://127.0.0.1:1?server=PLAIN", Err("clear text"), Err("clear text")),
             ("tcp://127.0.0.1:1?server=CURVE", Ok("platform"), Err("neither a secretkey")),
             (with_own.as_str(), Ok("own"), Ok("own")),
             ("inproc://vip", Err("inside the process"), Err("inside the process")),

@@ -189,7 +189,9 @@ impl Options {
 
     fn from_args(args: Args, home: Home, start_args: Vec<String>) -> Result<Self, OptionsError> {
         let mut warnings = not_built(&args)?;
-        let auth = args.allow_auth.as_deref() != Some("False");
+        // What is configured counts; the variable is how scripts without a configuration file say it.
+        let allow_auth = args.allow_auth.clone().or_else(|| std::env::var("AUTH_ENABLED").ok());
+        let auth = allow_auth.as_deref() != Some("False");
         let mut vip_addresses: Vec<Address> = Vec::new();
         for text in &args.vip_address {
             let address = address(&home, "vip-address", text)?;

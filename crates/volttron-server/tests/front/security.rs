@@ -55,6 +55,25 @@ fn a_wrong_server_key_and_no_key_at_all_get_nowhere() {
 }
 
 #[test]
+fn plain_is_refused_and_counted() {
+    for bus in [Bus::curve(allow_all, TestPolicy::default()), Bus::open()] {
+        let plain = bus.unconnected(b"plain", &KeyPair::generate(), None);
+        plain.socket.set_plain_client("name", "word").unwrap();
+        assert_ne!(handshake(&bus, &plain).kind, MonitorEventKind::HandshakeSucceeded);
+        let deadline = std::time::Instant::now() + crate::harness::PATIENCE;
+        // Whoever of the two notices first closes the connection.
+        let failed = |s: &volttron_server::front::FrontSnapshot| {
+            s.connections.failed_protocol + s.connections.failed_other
+        };
+        while failed(&bus.snapshot()) == 0 {
+            assert!(std::time::Instant::now() < deadline, "not counted: {:?}", bus.snapshot());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!((bus.snapshot().zap.allowed, bus.snapshot().peers.len()), (0, 0));
+    }
+}
+
+#[test]
 fn a_refusal_that_waits_holds_nobody_up() {
     let known = KeyPair::generate();
     let text = known.public.to_string();

@@ -52,7 +52,10 @@ impl Control {
         self.stop(&agent.uuid).await?;
         let (auth, supervisor) = (self.deps.auth.clone(), self.supervisor().clone());
         let work = move || -> Result<(), String> {
-            if remove_auth && let Ok(keys) = keystore::load(&agent.keystore()) {
+            if remove_auth
+                && auth.options().enabled
+                && let Ok(keys) = keystore::load(&agent.keystore())
+            {
                 let key = keys.public.to_string();
                 auth.change(|file| {
                     file.remove_by_credentials(List::Allow, &key);
@@ -84,8 +87,11 @@ impl Control {
         let work = move || {
             let mut installed = install::register(&home, &staged).map_err(refused)?;
             installed.was_running = was_running;
-            auth.change(|file| admit(file, &installed.identity, installed.public_key))
-                .map_err(|e| RpcError::runtime_error(e.to_string()))?;
+            // Without authentication there is no auth file.
+            if auth.options().enabled {
+                auth.change(|file| admit(file, &installed.identity, installed.public_key))
+                    .map_err(|e| RpcError::runtime_error(e.to_string()))?;
+            }
             Ok(installed)
         };
         match tokio::task::spawn_blocking(work).await {
