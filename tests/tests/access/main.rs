@@ -108,3 +108,16 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut probe: impl Fn
     };
     tokio::time::timeout(LONG, wait).await.unwrap_or_else(|_| panic!("waited in vain: {what}"));
 }
+
+/// Agents state their requirements a moment after their start; the rules are still afterwards.
+pub async fn settled(world: &World) {
+    eventually("the agents and their requirements", || async {
+        let rules = std::fs::read_to_string(world.platform.home().join("auth.json")).unwrap_or_default();
+        let rows = world.platform.vctl_json(&["status"]);
+        let running = ["listener", "platform.driver", "platform.historian"]
+            .iter()
+            .all(|agent| rows[agent]["status"].as_str().is_some_and(|text| text.starts_with("running")));
+        running && rules.contains("\"get_topic_list\"") && rules.contains("\"forward_bacnet_cov_value\"")
+    })
+    .await;
+}

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use volttron_client::{CallError, Connection};
 
 use crate::state::State;
-use crate::{Intruder, World, eventually};
+use crate::{Intruder, World, eventually, settled};
 
 /// What is open to everybody, one `peer method` a line; `*` stands for every peer that has agents' methods at all.
 const OPEN: &str = include_str!("open.txt");
@@ -131,19 +131,6 @@ async fn sweep(world: &World, all: &[Found], who: &Intruder) -> Vec<String> {
         }
     }
     wrong
-}
-
-/// Agents state their requirements a moment after their start; the rules are still afterwards.
-async fn settled(world: &World) {
-    eventually("the agents and their requirements", || async {
-        let rules = std::fs::read_to_string(world.platform.home().join("auth.json")).unwrap_or_default();
-        let rows = world.platform.vctl_json(&["status"]);
-        let running = ["listener", "platform.driver", "platform.historian"]
-            .iter()
-            .all(|agent| rows[agent]["status"].as_str().is_some_and(|text| text.starts_with("running")));
-        running && rules.contains("\"get_topic_list\"") && rules.contains("\"forward_bacnet_cov_value\"")
-    })
-    .await;
 }
 
 async fn phase(world: &World, intruders: &[Intruder; 2], when: &str) -> usize {

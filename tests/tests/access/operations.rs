@@ -9,7 +9,7 @@ use volttron_router::{Operation, Who};
 use volttron_utils::vip::Message;
 
 use crate::state::State;
-use crate::{Intruder, World, eventually};
+use crate::{Intruder, World, eventually, settled};
 
 /// What is open to everybody; operations of the router stand there as `router SUBSYSTEM [OPERATION]`.
 const OPEN: &str = include_str!("open.txt");
@@ -118,6 +118,7 @@ async fn the_router_obeys_nobody_it_should_not() {
     let mut world = World::new();
     let victim = world.victim().await;
     let intruders = world.intruders().await;
+    settled(&world).await;
     for who in &intruders {
         attempt(&world, who, &victim).await;
     }
@@ -126,13 +127,7 @@ async fn the_router_obeys_nobody_it_should_not() {
     for connection in intruders.iter().map(|who| &who.connection).chain([&victim]) {
         eventually("the connection to be back", || async { connection.peerlist().await.is_ok() }).await;
     }
-    eventually("the agents", || async {
-        let rows = world.platform.vctl_json(&["status"]);
-        rows.as_object().is_some_and(|rows| {
-            rows.values().all(|row| row["status"].as_str().is_some_and(|s| s.starts_with("running")))
-        })
-    })
-    .await;
+    settled(&world).await;
     for who in &intruders {
         attempt(&world, who, &victim).await;
     }

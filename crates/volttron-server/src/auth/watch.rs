@@ -19,7 +19,7 @@ use super::store::StoreError;
 
 /// Pauses before the looks that follow an event. Their sum stays below the half second within which protected topics
 /// have to be in force.
-const LOOKS_AFTER_MS: [u64; 5] = [10, 30, 60, 120, 200];
+const LOOKS_AFTER_MS: [u64; 5] = [10, 20, 40, 60, 90];
 /// How often the files are compared without an event: notification can fail (network file systems, watch limits, a
 /// file that is a link into another directory).
 const COMPARE_EVERY: Duration = Duration::from_secs(2);
