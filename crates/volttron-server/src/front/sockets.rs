@@ -14,6 +14,9 @@ const HEARTBEAT_INTERVAL_MS: i32 = 5_000;
 const HEARTBEAT_TIMEOUT_MS: i32 = 10_000;
 const HEARTBEAT_TTL_MS: i32 = 15_000;
 const LINGER_MS: i32 = 1;
+/// Connections that wait to be accepted. libzmq's 100 are too few when a site's agents all start at once: what does not
+/// fit tries again a second later.
+const BACKLOG: i32 = 2048;
 
 /// A context whose IO threads (which do the cryptography) leave room for the router thread and the services.
 pub(super) fn context() -> zmq::Result<Context> {
@@ -42,6 +45,7 @@ pub(super) fn router(context: &Context, identity: &str, max_frame_bytes: i64) ->
     socket.set_heartbeat_ttl(HEARTBEAT_TTL_MS)?;
     socket.set_max_msg_size(max_frame_bytes)?;
     socket.set_linger(LINGER_MS)?;
+    socket.set_backlog(BACKLOG)?;
     Ok(socket)
 }
 
