@@ -42,6 +42,14 @@ impl Lines {
         }
     }
 
+    /// Takes out every line that has come so far and that `wanted` accepts, in order.
+    pub fn drain(&mut self, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
+        self.kept.extend(self.incoming.try_iter());
+        let (taken, kept) = std::mem::take(&mut self.kept).into_iter().partition(wanted);
+        self.kept = kept;
+        taken
+    }
+
     /// As [`Self::expect`], but none instead of a panic.
     pub fn wait(&mut self, limit: Duration, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
         if let Some(at) = self.kept.iter().position(&wanted) {

@@ -104,6 +104,11 @@ impl PythonAgent {
         self.lines.expect(kind, PATIENCE, |line| line["event"] == kind && wanted(line))
     }
 
+    /// Everything of one kind that the agent has reported so far and nobody has asked for.
+    pub fn events(&mut self, kind: &str) -> Vec<Value> {
+        self.lines.drain(|line| line["event"] == kind)
+    }
+
     /// Lets the agent end as agents do, saying goodbye to the router.
     pub fn stop(mut self) {
         writeln!(self.commands, r#"{{"n": 0, "do": "stop"}}"#).expect("the Python agent reads commands");
@@ -128,6 +133,13 @@ pub struct PythonPlatform {
 impl PythonPlatform {
     /// Starts it with entries for these agents (identity, public key, capabilities) and waits until it is ready.
     pub fn start(python: &Path, agents: &[(&str, &KeyPair, Value)]) -> Self {
+        Self::start_with(python, |vh| {
+            fs::write(vh.join("auth.json"), auth_file(agents).to_string()).expect("write auth.json");
+        })
+    }
+
+    /// Starts it with what `furnish` puts into its home, `auth.json` among it, and waits until it is ready.
+    pub fn start_with(python: &Path, furnish: impl FnOnce(&Path)) -> Self {
         let home = tempfile::Builder::new().prefix("py").tempdir().expect("a temporary directory");
         let port = free_port();
         let vh = home.path().join("vh");
@@ -136,7 +148,7 @@ impl PythonPlatform {
             "[volttron]\nmessage-bus = zmq\nvip-address = tcp://127.0.0.1:{port}\ninstance-name = v10\n"
         );
         fs::write(vh.join("config"), config).expect("write config");
-        fs::write(vh.join("auth.json"), auth_file(agents).to_string()).expect("write auth.json");
+        furnish(&vh);
         let child = launch(python, home.path(), &vh);
         let platform = Self { home, port, child };
         until("the Python platform", Duration::from_secs(60), || {
@@ -147,6 +159,11 @@ impl PythonPlatform {
 
     fn vh(&self) -> PathBuf {
         self.home.path().join("vh")
+    }
+
+    /// False once it has ended by itself.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 
     /// `tcp://127.0.0.1:PORT`.
@@ -204,10 +221,18 @@ fn launch(python: &Path, home: &Path, vh: &Path) -> Child {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     if rustix::process::geteuid().is_root() {
-        for path in [home.to_path_buf(), vh.to_path_buf(), vh.join("config"), vh.join("auth.json")] {
-            std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)).expect("hand the home over");
-        }
+        hand_over(home, NOBODY);
         command.uid(NOBODY).gid(NOBODY);
     }
     command.spawn().expect("start the Python platform")
+}
+
+/// Makes `user` the owner of a directory and all in it.
+fn hand_over(path: &Path, user: u32) {
+    std::os::unix::fs::chown(path, Some(user), Some(user)).expect("hand the home over");
+    if path.is_dir() {
+        for entry in fs::read_dir(path).expect("list the home") {
+            hand_over(&entry.expect("list the home").path(), user);
+        }
+    }
 }

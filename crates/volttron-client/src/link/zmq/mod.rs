@@ -105,8 +105,9 @@ impl ZmqConnector {
         socket.set_ipv6(self.address.ipv6())?;
         let pause = i32::try_from(self.reconnect.as_millis()).unwrap_or(i32::MAX).max(1);
         socket.set_reconnect_ivl(pause)?;
-        // Doubling up to this: a platform that is away for long is not hammered by every agent ten times a second.
-        socket.set_reconnect_ivl_max(pause.max(2000))?;
+        // Doubling up to this: a platform that is away for long is not hammered by every agent ten times a second, and
+        // still has them all back within two seconds of its return.
+        socket.set_reconnect_ivl_max(pause.max(1000))?;
         if self.address.scheme == Scheme::Tcp {
             socket.set_tcp_keepalive(1)?;
             socket.set_tcp_keepalive_idle(180)?;
