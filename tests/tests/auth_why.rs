@@ -114,6 +114,7 @@ async fn explanations_agree_with_what_happens() {
     };
     assert!(has("refusal", "publish", "alice", "plant/state/a"), "{text}");
     assert!(has("refusal", "call", "bob", "auth_file.remove_by_indices"), "{text}");
+    assert!(has("refusal", "call", "bob", "requires capabilities {'allow_auth_modifications'}"), "{text}");
     assert!(has("grant", "connection", &alice_keys.public.to_string(), "alice"), "{text}");
     assert!(has("grant", "allow entry added", "control.connection", "carol"), "{text}");
     assert!(!text.contains("secret"), "{text}");

@@ -186,12 +186,14 @@ impl Cx {
         }
     }
 
-    /// Puts a refusal on record: where the platform's rules are at hand with them, else in the agent's own log.
+    /// Puts a refusal on record: in the platform's audit log, through its auth service when that is elsewhere.
     fn note_refused(&self, caller: &Caller, method: &str, error: &RpcError) {
-        if let Capabilities::Local(source) = &self.0.auth.source {
-            source.refused(self.identity(), &caller.user, method, &error.message);
-        } else {
-            tracing::warn!("refused a call of '{method}' by '{}': {error}", caller.user);
+        let why = error.detail().unwrap_or(&error.message);
+        match &self.0.auth.source {
+            Capabilities::Local(source) => source.refused(self.identity(), &caller.user, method, why),
+            Capabilities::Remote => self.tell_refusal(&caller.user, method, why),
+            // Refuses nobody.
+            Capabilities::Off => {}
         }
     }
 

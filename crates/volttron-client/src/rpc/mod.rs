@@ -8,6 +8,7 @@ mod builtin;
 mod call;
 mod dispatch;
 mod method;
+pub(crate) mod refusals;
 mod request;
 
 use std::collections::BTreeMap;

@@ -78,16 +78,21 @@ impl AuditLog {
 
     /// Records that somebody was let in, repetitions once a minute. Never waits.
     pub fn admission(&self, event: &str, by: &str, facts: Value) {
-        self.counted(record("grant", event, by, facts));
+        self.counted(record("grant", event, by, facts), 1);
     }
 
     /// Records that something was refused, repetitions once a minute. Never waits.
     pub fn refusal(&self, event: &str, by: &str, facts: Value) {
-        self.counted(record("refusal", event, by, facts));
+        self.refusals(event, by, facts, 1);
     }
 
-    fn counted(&self, record: Map<String, Value>) {
-        if self.queue.is_none() {
+    /// As [`Self::refusal`], for something that was refused so many times.
+    pub fn refusals(&self, event: &str, by: &str, facts: Value, times: u64) {
+        self.counted(record("refusal", event, by, facts), times);
+    }
+
+    fn counted(&self, record: Map<String, Value>, times: u64) {
+        if self.queue.is_none() || times == 0 {
             return;
         }
         let now = Instant::now();
@@ -106,10 +111,10 @@ impl AuditLog {
             done.into_iter().for_each(|value| self.offer(value));
         }
         match repeated.entry(key(&record)) {
-            std::collections::hash_map::Entry::Occupied(mut known) => known.get_mut().times += 1,
+            std::collections::hash_map::Entry::Occupied(mut known) => known.get_mut().times += times,
             std::collections::hash_map::Entry::Vacant(new) => {
                 self.offer(Value::Object(record.clone()));
-                new.insert(Repeated { since: now, record, times: 0 });
+                new.insert(Repeated { since: now, record, times: times - 1 });
             }
         }
     }

@@ -10,6 +10,7 @@ pub mod changes;
 mod errors;
 mod files;
 mod push;
+mod reported;
 mod successor;
 mod why;
 
@@ -33,6 +34,7 @@ pub struct AuthService {
     state: AuthState,
     protected_path: PathBuf,
     pushed: push::Pushed,
+    reported: reported::Reported,
 }
 
 impl AuthService {
@@ -42,7 +44,7 @@ impl AuthService {
     /// A service for the rules in `state`, which belong to `home`.
     pub fn new(state: AuthState, home: &Home) -> Self {
         let pushed = push::Pushed::new(&state);
-        Self { state, protected_path: home.protected_topics(), pushed }
+        Self { state, protected_path: home.protected_topics(), pushed, reported: reported::Reported::new() }
     }
 
     /// Changes the auth file off the runtime's threads, on behalf of `by`.
@@ -68,6 +70,7 @@ impl Agent for AuthService {
         register_authorizations(b);
         files::register(b);
         successor::register(b);
+        reported::register(b);
         why::register(b);
         // In the set-up phase, so that edits count even while the bus is not there yet.
         b.on_setup(|agent, cx: Cx| async move {
