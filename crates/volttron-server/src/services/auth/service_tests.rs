@@ -35,6 +35,7 @@ fn who_may_call_what() {
             "get_protected_rpcs",
             "check_rpc_authorization",
             "check_pubsub_authorization",
+            "report_refused_calls",
         ]
     );
     let hardened: Vec<&str> = b.methods().filter(|m| m.is_hardened()).map(Method::name).collect();
