@@ -5,9 +5,12 @@ use crate::shell::{Outcome, cargo, step};
 /// Options of `cargo xtask sim`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// How many seeds to play, from 0
+    /// How many seeds to play
     #[arg(long, default_value_t = 10_000, conflicts_with = "seed")]
     seeds: u64,
+    /// The first of them
+    #[arg(long, default_value_t = 0, conflicts_with = "seed")]
+    from: u64,
     /// Replay this one seed
     #[arg(long)]
     seed: Option<u64>,
@@ -15,8 +18,11 @@ pub struct Args {
 
 /// Runs the task.
 pub fn run(args: &Args) -> Outcome {
-    let (option, number) = args.seed.map_or(("--seeds", args.seeds), |seed| ("--seed", seed));
     let mut sim = cargo();
     sim.args(["run", "--release", "-p", "volttron-router", "--features", "sim", "--example", "sim", "--"]);
-    step("simulated worlds", sim.args([option, &number.to_string()]))
+    match args.seed {
+        Some(seed) => sim.args(["--seed", &seed.to_string()]),
+        None => sim.args(["--seeds", &args.seeds.to_string(), "--from", &args.from.to_string()]),
+    };
+    step("simulated worlds", &mut sim)
 }

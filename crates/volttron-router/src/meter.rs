@@ -74,4 +74,61 @@ impl Meter {
                 + self.malformed
                 + self.after_shutdown
     }
+
+    /// Adds what another router has done.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn add(&mut self, other: &Self) {
+        let Self {
+            received,
+            forwarded,
+            unreachable,
+            queue_full_direct,
+            to_router,
+            refused,
+            malformed,
+            after_shutdown,
+            replies,
+            replies_lost,
+            bad_requests,
+            not_allowed,
+            external_ignored,
+            published,
+            publish_denied,
+            publish_bad,
+            delivered,
+            delivery_full,
+            delivery_gone,
+            subscriptions_refused,
+            lists_cut,
+            topic_cache_hits,
+            topic_cache_misses,
+            peers_added,
+            peers_dropped,
+        } = other;
+        self.received += received;
+        self.forwarded += forwarded;
+        self.unreachable += unreachable;
+        self.queue_full_direct += queue_full_direct;
+        self.to_router += to_router;
+        self.refused += refused;
+        self.malformed += malformed;
+        self.after_shutdown += after_shutdown;
+        self.replies += replies;
+        self.replies_lost += replies_lost;
+        self.bad_requests += bad_requests;
+        self.not_allowed += not_allowed;
+        self.external_ignored += external_ignored;
+        self.published += published;
+        self.publish_denied += publish_denied;
+        self.publish_bad += publish_bad;
+        self.delivered += delivered;
+        self.delivery_full += delivery_full;
+        self.delivery_gone += delivery_gone;
+        self.subscriptions_refused += subscriptions_refused;
+        self.lists_cut += lists_cut;
+        self.topic_cache_hits += topic_cache_hits;
+        self.topic_cache_misses += topic_cache_misses;
+        self.peers_added += peers_added;
+        self.peers_dropped += peers_dropped;
+    }
 }

@@ -5,8 +5,10 @@
 //! Start reading at [`platform`] (one life of the process) and [`options`] (what the operator wants).
 
 pub mod auth;
+mod blocking;
 pub mod bridge;
 pub mod ctl;
+mod files;
 pub mod front;
 pub mod install;
 pub mod lock;
@@ -16,4 +18,6 @@ pub mod ops;
 pub mod options;
 pub mod platform;
 pub mod services;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod supervisor;

@@ -8,7 +8,7 @@
 //! is `starts_with`. Must never look inside the router except through its public counters.
 
 mod requests;
-mod rng;
+pub mod rng;
 mod wires;
 mod world;
 
@@ -23,7 +23,9 @@ pub struct Summary {
     pub seed: u64,
     /// Inputs given to the router.
     pub steps: u32,
-    /// The router's counters at the end.
+    /// How often the router was started anew.
+    pub restarts: u32,
+    /// The counters of all its routers.
     pub meter: Meter,
     /// Fingerprint of everything the router sent, in order.
     pub digest: u64,
@@ -61,21 +63,11 @@ mod tests {
 
     #[test]
     fn five_hundred_worlds_keep_their_promises() {
-        let mut all = Meter::default();
+        let (mut all, mut restarts) = (Meter::default(), 0);
         for seed in 0..500 {
-            let meter = run_seed(seed).unwrap_or_else(|failure| panic!("{failure}")).meter;
-            all.delivered += meter.delivered;
-            all.delivery_full += meter.delivery_full;
-            all.delivery_gone += meter.delivery_gone;
-            all.forwarded += meter.forwarded;
-            all.unreachable += meter.unreachable;
-            all.queue_full_direct += meter.queue_full_direct;
-            all.refused += meter.refused;
-            all.malformed += meter.malformed;
-            all.publish_denied += meter.publish_denied;
-            all.subscriptions_refused += meter.subscriptions_refused;
-            all.peers_dropped += meter.peers_dropped;
-            all.topic_cache_hits += meter.topic_cache_hits;
+            let world = run_seed(seed).unwrap_or_else(|failure| panic!("{failure}"));
+            all.add(&world.meter);
+            restarts += u64::from(world.restarts);
         }
         // Worlds in which nothing goes wrong prove nothing.
         for (what, count) in [
@@ -91,6 +83,8 @@ mod tests {
             ("subscriptions_refused", all.subscriptions_refused),
             ("peers_dropped", all.peers_dropped),
             ("topic_cache_hits", all.topic_cache_hits),
+            ("after_shutdown", all.after_shutdown),
+            ("restarts", restarts),
         ] {
             assert!(count >= 100, "{what} happened only {count} times");
         }

@@ -1,12 +1,17 @@
 //! Deterministic numbers: SplitMix64, small and good enough to choose what happens next.
 
-pub(crate) struct Rng(u64);
+/// The numbers of one seed.
+#[derive(Clone, Debug)]
+pub struct Rng(u64);
 
 impl Rng {
+    /// All that follows from `seed`.
     pub fn new(seed: u64) -> Self {
         Rng(seed)
     }
 
+    /// Any number.
+    #[allow(clippy::should_implement_trait, reason = "numbers never end")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -25,10 +30,12 @@ impl Rng {
         self.below(100) < percent
     }
 
+    /// One of a list that is not empty.
     pub fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
         &list[self.below(list.len())]
     }
 
+    /// At most `most` bytes.
     pub fn bytes(&mut self, most: usize) -> Vec<u8> {
         let len = self.below(most + 1);
         (0..len).map(|_| self.next() as u8).collect()

@@ -51,6 +51,8 @@ pub(crate) struct Wires {
     pub when_full: WhenFull,
     /// Everything tried during this input, broadcasts excluded.
     pub attempts: Vec<Attempt>,
+    /// How much was tried since the world began, broadcasts included.
+    pub attempts_ever: u64,
     /// Who was tried with `add NAME` or `drop NAME` during this input.
     announced: BTreeMap<(String, String), Vec<String>>,
     /// Who must have been tried with `drop NAME` when this input is done.
@@ -71,12 +73,25 @@ impl Wires {
             slow_in_a_row: BTreeMap::new(),
             when_full,
             attempts: Vec::new(),
+            attempts_ever: 0,
             announced: BTreeMap::new(),
             owed: BTreeMap::new(),
             left: BTreeSet::new(),
             refused: false,
             broken: None,
             digest: FxHasher::default(),
+        }
+    }
+
+    /// The router is gone, and with it everybody's connection.
+    pub fn restart(&mut self) {
+        self.begin();
+        self.present.clear();
+        self.dead.clear();
+        self.slow_in_a_row.clear();
+        for link in self.links.values_mut() {
+            link.connected = false;
+            link.drain();
         }
     }
 
@@ -132,6 +147,7 @@ impl Wires {
             ));
         }
         (&to, frames).hash(&mut self.digest);
+        self.attempts_ever += 1;
         let sent = self.try_send(&to);
         let note = match sent {
             Ok(()) => {

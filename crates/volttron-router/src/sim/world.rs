@@ -35,7 +35,7 @@ pub(super) const BUSES: [&str; 2] = ["", "b2"];
 pub(super) const SUBSCRIPTIONS: usize = 8;
 
 /// `p3` is bound to the second key; `prot/` may be published by `p0` only; one identity at a time may be banned.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Rules {
     generation: Cell<u64>,
     banned: Cell<Option<&'static str>>,
@@ -88,6 +88,9 @@ pub(crate) struct World {
     /// Disconnects whose notice is still under way.
     notices: Vec<&'static str>,
     books: Books,
+    /// What routers before the last restart counted.
+    past: Meter,
+    restarts: u32,
 }
 
 impl World {
@@ -115,6 +118,8 @@ impl World {
             subscriptions: BTreeMap::new(),
             notices: Vec::new(),
             books: Books::default(),
+            past: Meter::default(),
+            restarts: 0,
         }
     }
 
@@ -127,10 +132,12 @@ impl World {
             self.happen()?;
         }
         self.check_books()?;
+        self.past.add(self.router.meter());
         Ok(Summary {
             seed: self.seed,
             steps: self.step,
-            meter: *self.router.meter(),
+            restarts: self.restarts,
+            meter: self.past,
             digest: digest(&self.wires),
         })
     }
@@ -157,8 +164,69 @@ impl World {
                 self.give("detach", Input::Control(Control::DetachService(ServiceId(id))))?;
                 self.attach(id)
             }
-            _ => self.give("tick", Input::Tick),
+            _ => match self.rng.below(4) {
+                0 => {
+                    self.jump_clock();
+                    self.give("clock", Input::Tick)
+                }
+                1 => self.late(),
+                2 => self.restart(),
+                _ => self.give("tick", Input::Tick),
+            },
         }
+    }
+
+    /// The machine slept, or somebody set its clock: hours forward, or a moment back.
+    fn jump_clock(&mut self) {
+        let jump = Duration::from_millis(self.rng.below(100_000_000) as u64);
+        self.now = if self.rng.chance(70) {
+            self.now + jump
+        } else {
+            self.now.checked_sub(jump / 1000).unwrap_or(self.now)
+        };
+    }
+
+    /// What a connection said before it broke arrives after its end was noticed: its peer is there again, until the
+    /// answer finds nobody.
+    fn late(&mut self) -> Result<(), Failure> {
+        let identity = *self.rng.pick(&IDENTITIES);
+        let Some(link) = self.wires.links.get(identity).filter(|link| !link.connected) else {
+            return Ok(());
+        };
+        if is_service(identity) {
+            return Ok(());
+        }
+        let frames = [identity.as_bytes(), b"", b"VIP1", b"", b"late", b"hello", b"hello"];
+        let frames = frames.into_iter().map(Bytes::copy_from_slice).collect();
+        let input = Input::Message { from: Origin::Wire, user: link.user.and_then(UserId::new), frames };
+        self.give("late", input)?;
+        let here = self.wires.present.contains(identity);
+        self.require("late", !here, || format!("{identity} has no connection and stays"))
+    }
+
+    /// The platform ends, sometimes with a word, and comes back. All connections are new ones.
+    fn restart(&mut self) -> Result<(), Failure> {
+        self.check_books()?;
+        if self.rng.chance(50) {
+            self.give("shutdown", Input::Control(Control::Shutdown))?;
+            let before = self.wires.attempts_ever;
+            let from = self.anyone();
+            self.send("after shutdown", from, &[b"", b"VIP1", b"", b"h", b"hello", b"hello"])?;
+            let silent = self.wires.attempts_ever == before && self.router.meter().after_shutdown == 1;
+            self.require("after shutdown", silent, || "the router still works".to_owned())?;
+        }
+        self.past.add(self.router.meter());
+        self.restarts += 1;
+        let (rules, limits) = (self.router.policy().clone(), self.router.limits);
+        self.router = Router::new(rules, limits);
+        self.wires.restart();
+        self.subscriptions.clear();
+        self.notices.clear();
+        self.books = Books::default();
+        for id in 0..SERVICES.len() {
+            self.attach(id as u16)?;
+        }
+        Ok(())
     }
 
     /// Gives the router one input and checks what always holds.

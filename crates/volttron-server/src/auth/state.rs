@@ -4,14 +4,12 @@
 //! belong on a blocking thread.
 
 use std::collections::HashSet;
-use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::{mpsc, watch};
-use volttron_utils::files;
 use volttron_utils::home::Home;
 
 use super::audit::AuditLog;
@@ -147,7 +145,17 @@ impl AuthState {
         let path = home.audit_log();
         let audit =
             AuditLog::open(&path).map_err(|source| StoreError::Io { action: "write", path, source })?;
-        let this = Self::with_audit(home, options, audit);
+        Self::open_with(AuthStore::new(home.auth_file()), home, options, audit)
+    }
+
+    /// As [`Self::open`], with the file where `store` has it and the protected topics beside it.
+    pub(crate) fn open_with(
+        store: AuthStore,
+        home: &Home,
+        options: AuthOptions,
+        audit: AuditLog,
+    ) -> Result<Self, StoreError> {
+        let this = Self::with_audit(store, home, options, audit);
         if options.setup_mode {
             tracing::warn!(
                 "SETUP MODE: every key that connects is accepted and gets an auth entry. Restart without --setup-mode as soon as set-up is done."
@@ -171,14 +179,14 @@ impl AuthState {
 
     /// A state without entries that looks at no file until it is told to.
     pub fn empty(home: &Home, options: AuthOptions) -> Self {
-        Self::with_audit(home, options, AuditLog::none())
+        Self::with_audit(AuthStore::new(home.auth_file()), home, options, AuditLog::none())
     }
 
-    fn with_audit(home: &Home, options: AuthOptions, audit: AuditLog) -> Self {
+    fn with_audit(store: AuthStore, home: &Home, options: AuthOptions, audit: AuditLog) -> Self {
         let (accepted, accepted_rx) = mpsc::channel(MAX_ACCEPTED);
         Self(Arc::new(Inner {
             options,
-            store: AuthStore::new(home.auth_file()),
+            store,
             protected_path: home.protected_topics(),
             snapshot: ArcSwap::default(),
             texts: Mutex::default(),
@@ -324,13 +332,9 @@ impl AuthState {
     }
 
     fn read_protected(&self) -> Result<Option<String>, StoreError> {
-        match files::read_bounded(&self.0.protected_path, super::store::MAX_FILE_BYTES) {
-            Ok(text) => Ok(Some(text)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => {
-                Err(StoreError::Io { action: "read", path: self.0.protected_path.clone(), source })
-            }
-        }
+        let path = &self.0.protected_path;
+        let read = self.0.store.read_beside(path);
+        read.map_err(|source| StoreError::Io { action: "read", path: path.clone(), source })
     }
 
     fn parse_protected(&self, text: &str) -> Result<Protected, StoreError> {

@@ -3,15 +3,20 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
-use volttron_utils::files::{self, FileLock};
+use volttron_utils::files::FileLock;
 
 use super::file::{AuthFile, ParseError, Parsed};
+use crate::files::{Directory, Files, split};
 
 /// Largest file that is read.
 pub const MAX_FILE_BYTES: u64 = 64 << 20;
+
+/// Mode of the files: they say who may do what, and nobody else needs to know.
+const FILE_MODE: u32 = 0o600;
 
 /// How often and how long a change waits for somebody else's half-written file.
 const ATTEMPTS: u32 = 10;
@@ -55,6 +60,8 @@ pub enum ChangeError<E: std::error::Error + 'static> {
 #[derive(Clone, Debug)]
 pub struct AuthStore {
     path: PathBuf,
+    files: Arc<dyn Files>,
+    name: String,
 }
 
 /// What was read.
@@ -84,7 +91,27 @@ pub struct Changed<T> {
 impl AuthStore {
     /// The store for the file at `path`, which need not exist.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        let path = path.into();
+        let directory = split(&path).0.to_owned();
+        Self::within(path, Arc::new(Directory::new(directory, FILE_MODE, MAX_FILE_BYTES)))
+    }
+
+    /// The store for the file at `path` of a directory that is reached through `files`.
+    pub(crate) fn within(path: impl Into<PathBuf>, files: Arc<dyn Files>) -> Self {
+        let path = path.into();
+        let name = split(&path).1;
+        Self { path, files, name }
+    }
+
+    /// Another file of the same directory as text, `None` if there is none.
+    pub(super) fn read_beside(&self, path: &Path) -> io::Result<Option<String>> {
+        match self.files.read(&split(path).1) {
+            Ok(bytes) => {
+                String::from_utf8(bytes).map(Some).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     /// Where the file is.
@@ -94,11 +121,8 @@ impl AuthStore {
 
     /// Reads the file once; `None` if there is none.
     pub fn read(&self) -> Result<Option<Loaded>, StoreError> {
-        let text = match files::read_bounded(&self.path, MAX_FILE_BYTES) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(self.io("read", source)),
-        };
+        let text = self.read_beside(&self.path).map_err(|e| self.io("read", e))?;
+        let Some(text) = text else { return Ok(None) };
         match AuthFile::parse(&text) {
             Ok(parsed) => Ok(Some(Loaded { parsed, text })),
             Err(source) => Err(StoreError::Parse { path: self.path.clone(), source }),
@@ -151,16 +175,15 @@ impl AuthStore {
             _ => None,
         };
         let text = file.to_text();
-        files::write_atomic(&self.path, text.as_bytes(), 0o600).map_err(|e| self.io("write", e))?;
+        self.files.replace(&self.name, text.as_bytes()).map_err(|e| self.io("write", e))?;
         Ok(Changed { value, file, text, warnings, backup })
     }
 
     /// `auth.json.<uuid>.bak`, as the original names it.
     fn back_up(&self, text: &str) -> Result<PathBuf, StoreError> {
-        let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{}.bak", uuid::Uuid::new_v4()));
-        let path = PathBuf::from(name);
-        match files::write_atomic(&path, text.as_bytes(), 0o600) {
+        let name = format!("{}.{}.bak", self.name, uuid::Uuid::new_v4());
+        let path = self.path.with_file_name(&name);
+        match self.files.replace(&name, text.as_bytes()) {
             Ok(()) => Ok(path),
             Err(source) => Err(StoreError::Io { action: "write", path, source }),
         }
@@ -168,10 +191,10 @@ impl AuthStore {
 
     /// Taken by every program of ours that changes the file, so that none loses the other's change. A file of its
     /// own, because the auth file itself is replaced.
-    fn lock(&self) -> Result<FileLock, StoreError> {
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        let path = self.path.with_file_name(format!(".{name}.lock"));
-        FileLock::acquire(&path).map_err(|source| StoreError::Io { action: "lock", path, source })
+    fn lock(&self) -> Result<Option<FileLock>, StoreError> {
+        let name = format!(".{}.lock", self.name);
+        let path = self.path.with_file_name(&name);
+        self.files.lock(&name).map_err(|source| StoreError::Io { action: "lock", path, source })
     }
 
     fn io(&self, action: &'static str, source: io::Error) -> StoreError {

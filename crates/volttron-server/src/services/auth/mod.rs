@@ -32,7 +32,8 @@ const ADMIN: &str = "allow_auth_modifications";
 #[derive(Debug)]
 pub struct AuthService {
     state: AuthState,
-    protected_path: PathBuf,
+    /// The protected topics' file, if edits by other programs are noticed.
+    watched: Option<PathBuf>,
     pushed: push::Pushed,
     reported: reported::Reported,
 }
@@ -44,7 +45,14 @@ impl AuthService {
     /// A service for the rules in `state`, which belong to `home`.
     pub fn new(state: AuthState, home: &Home) -> Self {
         let pushed = push::Pushed::new(&state);
-        Self { state, protected_path: home.protected_topics(), pushed, reported: reported::Reported::new() }
+        Self { state, watched: Some(home.protected_topics()), pushed, reported: reported::Reported::new() }
+    }
+
+    /// As [`Self::new`] for rules that are on no real disk.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn unwatched(state: AuthState) -> Self {
+        let pushed = push::Pushed::new(&state);
+        Self { state, watched: None, pushed, reported: reported::Reported::new() }
     }
 
     /// Changes the auth file off the runtime's threads, on behalf of `by`.
@@ -54,7 +62,7 @@ impl AuthService {
         change: impl FnOnce(&mut AuthFile) -> Result<T, EditError> + Send + 'static,
     ) -> Result<T, RpcError> {
         let (state, by) = (self.state.clone(), by.to_owned());
-        match tokio::task::spawn_blocking(move || state.change_by(&by, change)).await {
+        match crate::blocking::run(move || state.change_by(&by, change)).await {
             Ok(result) => result.map_err(errors::change),
             Err(e) => Err(RpcError::runtime_error(format!("changing the auth file failed: {e}"))),
         }
@@ -74,7 +82,9 @@ impl Agent for AuthService {
         why::register(b);
         // In the set-up phase, so that edits count even while the bus is not there yet.
         b.on_setup(|agent, cx: Cx| async move {
-            cx.spawn(watch::run(agent.state.clone(), agent.protected_path.clone()));
+            if let Some(protected) = agent.watched.clone() {
+                cx.spawn(watch::run(agent.state.clone(), protected));
+            }
             if let Some(accepted) = agent.state.take_accepted() {
                 cx.spawn(changes::write_accepted(agent.state.clone(), accepted));
             }

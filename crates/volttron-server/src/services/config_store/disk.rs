@@ -13,8 +13,8 @@ use serde_json::{Map, Value};
 use volttron_utils::{json, time};
 
 use super::counters::Counters;
-use super::files::Files;
 use super::store::{Rejected, Store};
+use crate::files::Files;
 
 const SUFFIX: &str = ".store";
 /// What follows a store's file name while its next contents wait for the commit.
@@ -263,12 +263,12 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::super::files::Directory;
     use super::*;
+    use crate::files::Directory;
 
     fn open(dir: &Path) -> (BTreeMap<String, Store>, Counters) {
         let counters = Counters::default();
-        let files = Directory::open(dir.to_owned()).unwrap();
+        let files = Directory::open(dir.to_owned(), 0o644, u64::MAX).unwrap();
         (Disk::open(Box::new(files), &counters).unwrap().1, counters)
     }
 
@@ -313,7 +313,7 @@ mod tests {
     fn an_empty_store_has_no_file() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a.store"), "{}").unwrap();
-        let files = Directory::open(dir.path().to_owned()).unwrap();
+        let files = Directory::open(dir.path().to_owned(), 0o644, u64::MAX).unwrap();
         let (disk, _) = Disk::open(Box::new(files), &Counters::default()).unwrap();
         disk.save("a", &Store::default()).unwrap();
         assert!(!dir.path().join("a.store").exists());

@@ -9,7 +9,6 @@ mod counters;
 mod disk;
 mod edit;
 mod entry;
-mod files;
 #[doc(hidden)]
 pub mod fuzzing;
 mod push;
@@ -29,19 +28,23 @@ use volttron_utils::identity::Identity;
 use volttron_utils::jsonrpc::RpcError;
 use volttron_utils::time;
 
+use crate::files::{Directory, Files};
+
 use self::counters::{Counters, count};
 use self::disk::Disk;
 pub use self::disk::StoreError;
 use self::edit::Edit;
 pub(crate) use self::entry::Kind;
 use self::entry::{BadEntry, Entry, parse, strip_name};
-use self::files::Directory;
 use self::push::News;
 use self::store::{Named, Store};
 use self::writer::{Done, Job, Shared, Wish, missing};
 
 /// Capability for writing, and for reading what is not one's own; usually restricted to one identity.
 const EDIT: &str = "edit_config_store";
+
+/// Mode of the store's files.
+const FILE_MODE: u32 = 0o644;
 
 /// The service.
 pub struct ConfigStore {
@@ -56,13 +59,18 @@ impl ConfigStore {
     pub fn load(home: &Home) -> Result<Self, StoreError> {
         let path = home.configuration_store();
         let name = path.display().to_string();
-        let files = Directory::open(path).map_err(|source| StoreError::Io {
+        let files = Directory::open(path, FILE_MODE, u64::MAX).map_err(|source| StoreError::Io {
             action: "prepare the directory",
             name,
             source,
         })?;
+        Self::open(Box::new(files))
+    }
+
+    /// Reads all stores of a directory. Blocks on files.
+    pub(crate) fn open(files: Box<dyn Files>) -> Result<Self, StoreError> {
         let counters = Arc::new(Counters::default());
-        let (disk, stores) = Disk::open(Box::new(files), &counters)?;
+        let (disk, stores) = Disk::open(files, &counters)?;
         let (jobs, waiting) = mpsc::channel(writer::QUEUE);
         let shared = Arc::new(Shared::new(disk, counters, stores));
         Ok(Self { shared, jobs, waiting: Mutex::new(Some(waiting)) })

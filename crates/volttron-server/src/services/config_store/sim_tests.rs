@@ -2,8 +2,7 @@
 //! next start is the state before a transaction or the state after it, of all its stores alike.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -11,86 +10,10 @@ use super::counters::Counters;
 use super::disk::Disk;
 use super::edit::{Change, Edit};
 use super::entry::{Entry, Kind};
-use super::files::Files;
 use super::push::News;
 use super::store::{Named, Store};
 use super::writer::{Wish, plan};
-
-/// What happens to the disk.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Fault {
-    Never,
-    /// The process ends before operation `n`.
-    Crash(usize),
-    /// Operation `n` fails, later ones work.
-    Fail(usize),
-}
-
-#[derive(Clone)]
-struct SimDisk(Arc<Mutex<SimState>>);
-
-struct SimState {
-    files: BTreeMap<String, Vec<u8>>,
-    /// Writing operations so far.
-    done: usize,
-    fault: Fault,
-}
-
-impl SimDisk {
-    fn new(files: BTreeMap<String, Vec<u8>>, fault: Fault) -> Self {
-        Self(Arc::new(Mutex::new(SimState { files, done: 0, fault })))
-    }
-
-    fn files(&self) -> BTreeMap<String, Vec<u8>> {
-        self.0.lock().unwrap().files.clone()
-    }
-
-    fn set_fault(&self, fault: Fault) {
-        let mut state = self.0.lock().unwrap();
-        (state.done, state.fault) = (0, fault);
-    }
-
-    fn operation(&self, run: impl FnOnce(&mut BTreeMap<String, Vec<u8>>)) -> io::Result<()> {
-        let mut state = self.0.lock().unwrap();
-        let at = state.done;
-        state.done += 1;
-        let stopped = match state.fault {
-            Fault::Never => false,
-            Fault::Crash(n) => at >= n,
-            Fault::Fail(n) => at == n,
-        };
-        if stopped {
-            return Err(io::Error::other("no"));
-        }
-        run(&mut state.files);
-        Ok(())
-    }
-}
-
-impl Files for SimDisk {
-    fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.files().into_keys().collect())
-    }
-    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        self.files().remove(name).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-    fn replace(&self, name: &str, contents: &[u8]) -> io::Result<()> {
-        self.operation(|files| drop(files.insert(name.to_owned(), contents.to_vec())))
-    }
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.operation(|files| {
-            if let Some(contents) = files.remove(from) {
-                files.insert(to.to_owned(), contents);
-            }
-        })
-    }
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.operation(|files| drop(files.remove(name)))
-    }
-    fn show(&self, name: &str) -> String {
-        name.to_owned()
-    }
-}
+use crate::sim::disk::{Fault, SimDisk};
 
 /// Name, links (raw text if none), number that makes contents differ.
 type Write = (&'static str, Option<Vec<&'static str>>, u8);
@@ -221,7 +144,7 @@ fn as_model(stores: &BTreeMap<String, Store>) -> Model {
 
 fn reopened(files: BTreeMap<String, Vec<u8>>) -> Model {
     let counters = Counters::default();
-    let disk = SimDisk::new(files, Fault::Never);
+    let disk = SimDisk::new(files);
     let (_, stores) = Disk::open(Box::new(disk.clone()), &counters).unwrap();
     assert!(counters.snapshot().values().all(|n| *n == 0), "nothing is put aside: {:?}", counters.snapshot());
     assert!(
@@ -277,7 +200,7 @@ fn play(files: &BTreeMap<String, Vec<u8>>, parts: &BTreeMap<String, Part>) -> BT
     let mut fault = Fault::Never;
     let mut result = files.clone();
     for round in 0.. {
-        let sim = SimDisk::new(files.clone(), Fault::Never);
+        let sim = SimDisk::new(files.clone());
         let (disk, stores) = Disk::open(Box::new(sim.clone()), &Counters::default()).unwrap();
         let planned = plan(|id| stores.get(id).cloned(), &wishes, true);
         let (Some(expected), Ok(planned)) = (&expected, &planned) else {
@@ -304,7 +227,7 @@ fn play(files: &BTreeMap<String, Vec<u8>>, parts: &BTreeMap<String, Part>) -> BT
         }
         sim.set_fault(fault);
         let saved = disk.save_all(&changed);
-        let operations = sim.0.lock().unwrap().done;
+        let operations = sim.operations();
         let found = reopened(sim.files());
         assert!(found == before || found == after, "half a transaction with {fault:?}: {found:?}");
         match fault {
@@ -315,7 +238,7 @@ fn play(files: &BTreeMap<String, Vec<u8>>, parts: &BTreeMap<String, Part>) -> BT
             _ if saved.is_ok() => assert_eq!(found, after, "what was answered is there, {fault:?}"),
             // A process that lives on goes by its answer.
             Fault::Fail(_) => assert_eq!(found, before, "{fault:?}"),
-            Fault::Crash(_) => {}
+            Fault::Crash(_) | Fault::CrashAfter(_) => {}
         }
         if let Fault::Fail(_) = fault {
             // The disk works again: the next change finds nothing in its way.
@@ -356,7 +279,7 @@ fn play(files: &BTreeMap<String, Vec<u8>>, parts: &BTreeMap<String, Part>) -> BT
 
 /// The stores as the files have them, as a process would that committed what they say.
 fn stores_of(sim: &SimDisk) -> BTreeMap<String, Store> {
-    let copy = SimDisk::new(sim.files(), Fault::Never);
+    let copy = SimDisk::new(sim.files());
     Disk::open(Box::new(copy), &Counters::default()).unwrap().1
 }
 

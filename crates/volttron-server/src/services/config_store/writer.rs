@@ -206,7 +206,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut jobs: mpsc::Receiver<Job>) {
         for round in rounds(std::mem::take(&mut waiting)) {
             let commits = round.into_iter().map(|jobs| {
                 let shared = shared.clone();
-                tokio::task::spawn_blocking(move || shared.commit(jobs))
+                crate::blocking::run(move || shared.commit(jobs))
             });
             for ended in join_all(commits).await {
                 if let Err(panic) = ended {
