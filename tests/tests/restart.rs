@@ -101,7 +101,7 @@ impl Crowd {
     async fn gather(platform: &mut Platform) -> Option<Self> {
         let python = interpreter()?;
         let name = |kind: &str, n: usize| format!("{kind}-{n}");
-        let mut admit = |kind: &str, n: usize| -> Vec<(String, KeyPair)> {
+        let admit = |kind: &str, n: usize| -> Vec<(String, KeyPair)> {
             let all = (0..n).map(|n| name(kind, n));
             all.map(|name| {
                 let keys = platform.admit(&name, &json!({"edit_config_store": {"identity": name}}));
@@ -255,7 +255,9 @@ async fn twenty_agents_outlive_their_platform() {
     type Ending = fn(&mut Platform);
     let endings: [(&str, Duration, Ending); 3] = [
         ("killed and started again at once", Duration::ZERO, |platform| platform.kill()),
-        ("stopped in order and started again at once", Duration::ZERO, |platform| drop(platform.terminate())),
+        ("stopped in order and started again at once", Duration::ZERO, |platform| {
+            platform.terminate();
+        }),
         // Long enough for everybody to have slowed down to their slowest pace of trying.
         ("killed and away for a while", Duration::from_secs(6), |platform| platform.kill()),
     ];

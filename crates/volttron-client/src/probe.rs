@@ -59,9 +59,7 @@ impl Cx {
         let args = vec![Bytes::copy_from_slice(key.as_bytes())];
         let reply = self.request("", subsystem::QUERY, TIMEOUT, args).await?;
         match reply.as_slice() {
-            [kind, value, ..] if kind.is_empty() => {
-                Ok((!value.is_empty()).then(|| typed::text(value).into_owned()))
-            }
+            [kind, value, ..] if kind.is_empty() => Ok((!value.is_empty()).then(|| fact(value))),
             _ => Err(unexpected("", "query")),
         }
     }
@@ -92,6 +90,15 @@ impl Cx {
         if !self.try_send(message.reply(answer)) {
             self.0.meter.replies_dropped.add(1);
         }
+    }
+}
+
+/// A fact as text. Python routers send numbers as four raw bytes, which no text of theirs contains.
+fn fact(value: &[u8]) -> String {
+    let raw = value.len() == 4 && value.iter().any(|byte| *byte < b' ');
+    match typed::as_uint(value).filter(|_| raw) {
+        Some(number) => number.to_string(),
+        None => typed::text(value).into_owned(),
     }
 }
 

@@ -406,3 +406,40 @@ async fn an_alert_is_python_s_alert() {
     };
     assert_eq!(without_time(&ours.args[2]), without_time(&theirs.message.args[2]));
 }
+
+/// Booleans and numbers come raw from Python routers, as text from ours where raw bytes would harm (subsystems.md
+/// section 5.2).
+#[tokio::test]
+async fn replies_of_every_generation_are_read() {
+    let mut stage = Stage::open("bench.0000", bench().0).await;
+    let counts: [(&[u8], u32); 5] =
+        [(&[1, 0, 0, 0], 1), (&[200, 0, 0, 0], 200), (b"200", 200), (b"0", 0), (&[0, 1, 0, 0], 256)];
+    for (frame, count) in counts {
+        let cx = stage.cx();
+        let publish = tokio::spawn(async move { cx.publish("a", &1).await });
+        let asked = stage.sent().await;
+        stage.receive(asked.reply(vec!["request_response".into(), Bytes::from_static(frame)])).await;
+        assert_eq!(publish.await.unwrap().unwrap(), count, "{frame:?}");
+    }
+    let answers: [(&[u8], bool); 4] = [(&[1], true), (b"true", true), (&[0], false), (b"false", false)];
+    for (frame, accepted) in answers {
+        let cx = stage.cx();
+        let subscribe = tokio::spawn(async move { cx.subscribe("a").await });
+        let asked = stage.sent().await;
+        stage.receive(asked.reply(vec!["request_response".into(), Bytes::from_static(frame)])).await;
+        let outcome = subscribe.await.unwrap();
+        assert_eq!(outcome.is_ok(), accepted, "{frame:?}");
+        drop(outcome);
+        // The subscription just dropped says so.
+        assert_eq!(stage.sent().await.args[0], "unsubscribe");
+    }
+    let facts: [(&[u8], Option<&str>); 4] =
+        [(b"zmq", Some("zmq")), (&[0x58, 2, 0, 0], Some("600")), (b"600", Some("600")), (b"", None)];
+    for (frame, fact) in facts {
+        let cx = stage.cx();
+        let query = tokio::spawn(async move { cx.query("agent-monitor-frequency").await });
+        let asked = stage.sent().await;
+        stage.receive(asked.reply(vec!["".into(), Bytes::from_static(frame)])).await;
+        assert_eq!(query.await.unwrap().unwrap().as_deref(), fact, "{frame:?}");
+    }
+}

@@ -94,7 +94,9 @@ async fn an_agent_is_served_and_called_back() {
     for name in ["platform_web", "platform.web"] {
         let platform = TestPlatform::new().await;
         let (service, web) = service(&platform, name).await;
-        let site = platform.agent("site", Site).await;
+        // Callers are told apart only where there is authentication.
+        let site = platform.builder("site", Site).auth(true).spawn().await.unwrap();
+        assert!(site.started().await);
         let seen = Arc::new(Mutex::new(Vec::<String>::new()));
         let note = move |log: &Arc<Mutex<Vec<String>>>, text: String| log.lock().unwrap().push(text);
 

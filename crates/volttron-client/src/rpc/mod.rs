@@ -54,6 +54,7 @@ pub(crate) struct State {
 
 /// Which built-in methods an agent answers.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "four groups, each there or not")]
 pub(crate) struct Builtins {
     pub(crate) any: bool,
     pub(crate) auth: bool,

@@ -151,7 +151,7 @@ struct Routes {
     /// Prefix and directory.
     paths: BTreeMap<String, String>,
     /// Regular expression and method.
-    agent_routes: BTreeMap<String, String>,
+    methods: BTreeMap<String, String>,
     sockets: BTreeMap<String, WebSocket>,
 }
 
@@ -159,7 +159,7 @@ impl Routes {
     fn is_empty(&self) -> bool {
         self.endpoints.is_empty()
             && self.paths.is_empty()
-            && self.agent_routes.is_empty()
+            && self.methods.is_empty()
             && self.sockets.is_empty()
     }
 
@@ -168,8 +168,7 @@ impl Routes {
         let endpoints =
             self.endpoints.iter().map(|(e, (kind, _))| ("register_endpoint", json!([e, kind.as_str()])));
         let paths = self.paths.iter().map(|(prefix, dir)| ("register_path_route", json!([prefix, dir])));
-        let routes =
-            self.agent_routes.iter().map(|(regex, fun)| ("register_agent_route", json!([regex, fun])));
+        let routes = self.methods.iter().map(|(regex, fun)| ("register_agent_route", json!([regex, fun])));
         let sockets = self.sockets.keys().map(|endpoint| ("register_websocket", json!([endpoint])));
         endpoints.chain(paths).chain(routes).chain(sockets).collect()
     }
@@ -266,7 +265,7 @@ impl Web {
     /// method has to let `platform_web` in.
     pub async fn register_agent_route(&self, regex: &str, method: &str) -> Result<(), WebError> {
         self.register("register_agent_route", json!([regex, method]), TIMEOUT).await?;
-        self.0.0.web.lock().agent_routes.insert(regex.to_owned(), method.to_owned());
+        self.0.0.web.lock().methods.insert(regex.to_owned(), method.to_owned());
         Ok(())
     }
 

@@ -126,7 +126,7 @@ impl RpcPubSub {
         Ok(())
     }
 
-    async fn on_unsubscribe(self: Arc<Self>, r: Request) -> Result<(), RpcError> {
+    fn on_unsubscribe(&self, r: &Request) -> Result<(), RpcError> {
         let bus: String = r.arg("bus")?;
         let prefixes = match r.value("prefix") {
             None | Some(Value::Null) => None,
@@ -157,7 +157,7 @@ impl RpcPubSub {
         Ok(())
     }
 
-    async fn on_list(self: Arc<Self>, r: Request) -> Result<Vec<(String, String, bool)>, RpcError> {
+    fn on_list(&self, r: &Request) -> Result<Vec<(String, String, bool)>, RpcError> {
         let (prefix, bus): (String, Option<String>) = (r.arg("prefix")?, r.arg("bus")?);
         let (subscribed, reverse): (bool, bool) = (r.arg("subscribed")?, r.arg("reverse")?);
         let topics = self.lock();
@@ -237,14 +237,17 @@ impl Agent for RpcPubSub {
         let open = |name: &str| Method::new(name, Access::Open);
         b.rpc(open("pubsub.sync").param("items"), Self::on_sync)
             .rpc(open("pubsub.subscribe").param("prefix").optional("bus", ""), Self::on_subscribe)
-            .rpc(open("pubsub.unsubscribe").param("prefix").optional("bus", ""), Self::on_unsubscribe)
+            .rpc(
+                open("pubsub.unsubscribe").param("prefix").optional("bus", ""),
+                |me: Arc<Self>, r: Request| async move { me.on_unsubscribe(&r) },
+            )
             .rpc(
                 open("pubsub.list")
                     .optional("prefix", "")
                     .optional("bus", "")
                     .optional("subscribed", true)
                     .optional("reverse", false),
-                Self::on_list,
+                |me: Arc<Self>, r: Request| async move { me.on_list(&r) },
             )
             .rpc(
                 open("pubsub.publish")
