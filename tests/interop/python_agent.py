@@ -3,7 +3,7 @@
 One JSON object per line each way. A command {"n": 1, "do": "call", ...} is answered by {"n": 1, "ok": value} or
 {"n": 1, "error": {...}}; what the agent sees by itself (publications, configuration, peers) comes as {"event": ...}.
 
-Usage: python_agent.py IDENTITY ADDRESS SERVERKEY PUBLICKEY SECRETKEY
+Usage: python_agent.py IDENTITY ADDRESS SERVERKEY PUBLICKEY SECRETKEY (an empty SERVERKEY: no authentication)
 """
 from gevent import monkey
 
@@ -99,7 +99,8 @@ def commands(agent):
 
 def main():
     identity, address, serverkey, publickey, secretkey = sys.argv[1:6]
-    agent = build_agent(address=address, identity=identity, serverkey=serverkey, publickey=publickey,
+    # Without a server key the library connects in plain.
+    agent = build_agent(address=address, identity=identity, serverkey=serverkey or None, publickey=publickey,
                         secretkey=secretkey, agent_class=Probe, enable_store=True, heartbeat_autostart=True,
                         heartbeat_period=1, timeout=20)
     emit(event="ready")

@@ -7,6 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use volttron_client::{CallError, PublishError, SubscribeOptions};
 use volttron_tests::probe::Seen;
+use volttron_tests::python::{PythonAgent, interpreter};
 use volttron_tests::wait::until;
 use volttron_utils::keys::KeyPair;
 use zmq::{Context, SocketType};
@@ -190,6 +191,37 @@ async fn a_tcp_client_of_the_platform_without_authentication_needs_no_options() 
     tokio::time::timeout(LONG, own.next()).await.expect("delivered").expect("open");
     let key = peer.router_request("query", vec!["serverkey".into()]).await.expect("an answer");
     assert_eq!(key[1].as_ref(), b"", "there is no key");
+}
+
+/// A stock Python agent (10.0.5rc4), which connects in plain when it knows no server key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_authentication_a_python_agent_calls_publishes_and_stores() {
+    let Some(python) = interpreter() else { return };
+    let site = Site::start(Mode::Open);
+    let (probe, _seen) = site.probe("rs").await;
+    let mut heard = probe.cx().subscribe("from").await.expect("subscribed");
+    let address = site.platform.address();
+    let keys = KeyPair::generate();
+    let mut py = tokio::task::block_in_place(|| PythonAgent::start(&python, "py", &address, "", &keys));
+    tokio::task::block_in_place(|| {
+        assert_eq!(py.call("rs", "add", json!([1])), Ok(json!(11)));
+        assert_eq!(
+            py.call("rs", "guarded", json!([])),
+            Ok(json!("seen")),
+            "nobody is asked for capabilities"
+        );
+        py.ask("publish", json!({"topic": "from/py", "message": {"x": 1}})).expect("published");
+        let stored = py.call("config.store", "set_config", json!(["other", "c", "{\"a\": 1}", "json"]));
+        stored.expect("the store is open to everybody");
+        site.platform.vctl_ok(&["config", "store", "py", "pushed", "--raw"]);
+        py.event("config", |event| event["name"] == "pushed");
+    });
+    let first = tokio::time::timeout(LONG, heard.next()).await.expect("delivered").expect("open");
+    assert_eq!((first.topic.as_str(), first.sender.as_str()), ("from/py", "py"));
+    let back = probe.cx().call("py", "echo").arg("x").send::<String>().await;
+    assert_eq!(back.expect("an answer"), "x");
+    let got = site.platform.vctl_ok(&["config", "get", "other", "c"]);
+    assert_eq!(serde_json::from_str::<Value>(&got).expect("JSON"), json!({"a": 1}));
 }
 
 crate::in_both_modes! {

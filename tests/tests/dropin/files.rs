@@ -105,6 +105,8 @@ async fn without_authentication_there_are_no_keys_and_no_auth_json(mode: Mode) {
     let expected = mode == Mode::Authenticated;
     assert_eq!((made("keystore"), made("auth.json"), made("known_hosts")), (expected, expected, expected));
     assert_eq!(made("keystores"), expected, "keys of services");
+    let list = site.platform.vctl_ok(&["auth", "list"]);
+    assert_eq!(list.starts_with("No entries in "), mode == Mode::Open, "{list}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

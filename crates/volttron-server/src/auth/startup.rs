@@ -86,6 +86,18 @@ fn capabilities(service: &str) -> Map<String, Value> {
     list.into_iter().map(|(name, params)| (name.to_owned(), params)).collect()
 }
 
+/// The platform's own services under all their names, with their capabilities, as
+/// `get_user_to_capabilities` tells them.
+pub fn services() -> Map<String, Value> {
+    let mut all = Map::new();
+    for service in [PLATFORM, CONTROL, CONTROL_CONNECTION, CONFIG_STORE, AUTH, KEYDISCOVERY, WEB] {
+        all.insert(service.to_owned(), capabilities(service).into());
+        let aliases = identity::ALIASES.iter().filter(|(primary, _)| *primary == service);
+        all.extend(aliases.map(|(_, alias)| ((*alias).to_owned(), capabilities(service).into())));
+    }
+    all
+}
+
 fn service_entry(name: &str, service: &str, key: PublicKey) -> Entry {
     let mut entry = Entry::curve(name, &key.to_string()).with_comment(COMMENT);
     entry.capabilities = capabilities(service);

@@ -8,11 +8,14 @@ use super::args::ListArgs;
 use super::output::{Output, Person};
 use super::{Vctl, render, show};
 use crate::ops::auth::{self, AuthCommand, AuthOpError};
+use crate::ops::session::authentication_is_off;
 use crate::ops::{OpError, agents};
 use crate::supervisor::installed;
 
 pub(super) async fn rules(vctl: &Vctl, command: AuthCommand, out: &mut Output) -> Result<u8, OpError> {
-    let session = if command.wants_platform() { vctl.connect_if_running().await? } else { None };
+    // A platform without authentication serves no rules; those in the files count from the day it has some again.
+    let on_files = authentication_is_off(vctl.home()) && !command.needs_platform();
+    let session = if command.wants_platform() && !on_files { vctl.connect_if_running().await? } else { None };
     let platform = session.as_ref().map(super::Session::cx);
     match auth::run(command, vctl.home(), platform, &mut Person).await {
         Ok(said) => {

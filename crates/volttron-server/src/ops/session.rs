@@ -91,7 +91,7 @@ impl Target {
 }
 
 /// Whether the platform of this home runs without authentication, as far as its settings tell.
-fn authentication_is_off(home: &Home) -> bool {
+pub fn authentication_is_off(home: &Home) -> bool {
     let given = || std::env::var("AUTH_ENABLED").ok();
     platform_option(home, "allow-auth").or_else(given).is_some_and(|text| text == "False")
 }

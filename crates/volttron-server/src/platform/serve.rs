@@ -24,7 +24,7 @@ use crate::front::{Bind, Front, FrontConfig, RunningFront, ZmqFrame, zap::Authen
 use crate::lock::HomeLock;
 use crate::metrics::{self, Endpoint, Sources};
 use crate::options::Options;
-use crate::services::auth::AuthService;
+use crate::services::auth::{AuthService, StandIn};
 use crate::services::control::{Control as ControlService, ControlDeps};
 use crate::services::health::Health;
 use crate::services::keydiscovery::KeyDiscovery;
@@ -83,7 +83,8 @@ pub(super) async fn serve(options: &Options, prepared: Prepared) -> Result<(), P
         };
         AbortOnDropHandle::new(tokio::spawn(metrics::serve(endpoint, sources)))
     });
-    let handles = [Some(health), Some(control), Some(store), auth_service, Some(keydiscovery), rpc_pubsub];
+    let handles =
+        [Some(health), Some(control), Some(store), Some(auth_service), Some(keydiscovery), rpc_pubsub];
     let mut services = Services::default();
     for handle in handles.into_iter().flatten() {
         handle.started().await;
@@ -297,13 +298,13 @@ impl Local<'_> {
         self.spawn(identity::PUBSUB, RpcPubSub::new(self.auth.clone())).await.map(Some)
     }
 
-    /// Without authentication there is nothing to serve.
-    async fn spawn_auth(&self) -> Result<Option<AgentHandle>, PlatformError> {
+    /// Without authentication there are no rules to serve, but agents that ask all the same.
+    async fn spawn_auth(&self) -> Result<AgentHandle, PlatformError> {
         if !self.options.auth {
-            return Ok(None);
+            return self.spawn(AuthService::IDENTITY, StandIn).await;
         }
         let service = AuthService::new(self.auth.clone(), &self.options.home);
-        self.spawn(AuthService::IDENTITY, service).await.map(Some)
+        self.spawn(AuthService::IDENTITY, service).await
     }
 }
 

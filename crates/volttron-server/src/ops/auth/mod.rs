@@ -126,6 +126,13 @@ impl AuthCommand {
     }
 }
 
+impl AuthCommand {
+    /// Whether the verb is about what only a running platform knows. The others work on the files of the home too.
+    pub fn needs_platform(&self) -> bool {
+        matches!(self, Self::Serverkey | Self::Remote(_) | Self::Why { .. })
+    }
+}
+
 /// Carries out a verb. `platform` is a connection as `control.connection`, if the platform runs.
 pub async fn run(
     command: AuthCommand,

@@ -11,8 +11,11 @@ mod errors;
 mod files;
 mod push;
 mod reported;
+mod standin;
 mod successor;
 mod why;
+
+pub use standin::StandIn;
 
 use std::path::PathBuf;
 use std::sync::Arc;
