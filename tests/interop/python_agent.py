@@ -81,7 +81,22 @@ def commands(agent):
     def unsubscribe(prefix):
         return vip.pubsub.unsubscribe("pubsub", prefix, agent.delivered).get(timeout=10)
 
+    channels = {}
+
+    def channel_open(peer, name):
+        channels[name] = vip.channel(peer, name)
+
+    def channel_send(name, frames):
+        channels[name].send_multipart([bytes.fromhex(frame) for frame in frames])
+
+    def channel_receive(name):
+        with gevent.Timeout(10):
+            return [frame.hex() for frame in channels[name].recv_multipart()]
+
     return {
+        "channel_open": channel_open,
+        "channel_send": channel_send,
+        "channel_receive": channel_receive,
         "call": call,
         "publish": publish,
         "subscribe": subscribe,
@@ -101,8 +116,8 @@ def main():
     identity, address, serverkey, publickey, secretkey = sys.argv[1:6]
     # Without a server key the library connects in plain.
     agent = build_agent(address=address, identity=identity, serverkey=serverkey or None, publickey=publickey,
-                        secretkey=secretkey, agent_class=Probe, enable_store=True, heartbeat_autostart=True,
-                        heartbeat_period=1, timeout=20)
+                        secretkey=secretkey, agent_class=Probe, enable_store=True, enable_channel=True,
+                        heartbeat_autostart=True, heartbeat_period=1, timeout=20)
     emit(event="ready")
     verbs = commands(agent)
     for line in FileObject(sys.stdin.fileno(), "rb"):

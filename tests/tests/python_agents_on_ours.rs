@@ -110,6 +110,32 @@ fn publications_cross_both_ways() {
 }
 
 #[test]
+fn datagrams_cross_both_ways() {
+    let Some(python) = interpreter() else { return };
+    let mut platform = Platform::prepare();
+    let (py_keys, rs_keys) = (platform.admit("py", &own_store("py")), platform.admit("rs", &own_store("rs")));
+    platform.launch();
+    let (address, server_key) = (platform.address(), platform.server_key());
+    let runtime = runtime();
+    let (ours, _seen) = runtime.block_on(probe::connect("rs", &address, &server_key, rs_keys));
+    let mut py = PythonAgent::start(&python, "py", &address, &server_key, &py_keys);
+
+    let mut channel = ours.cx().channel("py").unwrap();
+    let name = channel.name().to_owned();
+    py.ask("channel_open", json!({"peer": "rs", "name": name})).unwrap();
+    let datagram =
+        |parts: &[&'static [u8]]| parts.iter().map(|part| part.to_vec().into()).collect::<Vec<_>>();
+    // What does not read as JSON survives the Python side.
+    runtime.block_on(channel.send(datagram(&[b"a", b"\xff\x00\xfe", b"{not json"]))).unwrap();
+    let got = py.ask("channel_receive", json!({"name": name}));
+    assert_eq!(got, Ok(json!(["61", "ff00fe", "7b6e6f74206a736f6e"])));
+    py.ask("channel_send", json!({"name": name, "frames": ["62", "00ff"]})).unwrap();
+    let got = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), channel.recv()).await });
+    assert_eq!(got.unwrap(), Some(Ok(datagram(&[b"b", b"\x00\xff"]))));
+    py.stop();
+}
+
+#[test]
 fn configuration_is_pushed_to_both_kinds_of_agent() {
     let Some(python) = interpreter() else { return };
     let mut platform = Platform::prepare();

@@ -44,6 +44,8 @@ impl World {
         platform.admit("victim", &json!({}));
         let topics = json!({"write-protect": [{"topic": "protected", "capabilities": ["none_has_this"]}]});
         std::fs::write(platform.home().join("protected_topics.json"), topics.to_string()).unwrap();
+        // The service that exists on request only has to pass as well.
+        platform.configure("rpc-pubsub = True");
         platform.launch();
         for (name, identity) in [
             ("volttron-listener", "listener"),
