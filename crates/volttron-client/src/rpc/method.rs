@@ -59,7 +59,11 @@ pub struct Method {
 }
 
 impl Method {
-    /// A method without parameters. The access declaration is not optional.
+    /// A method without parameters. The access declaration is not optional:
+    ///
+    /// ```compile_fail,E0061
+    /// let undeclared = volttron_client::Method::new("open_valve");
+    /// ```
     #[track_caller]
     pub fn new(name: impl Into<String>, access: Access) -> Self {
         let source = Location::caller();
