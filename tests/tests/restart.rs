@@ -83,6 +83,14 @@ impl Listener {
     }
 }
 
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // It has ended already where all went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Everybody, and what is known about who got what.
 struct Crowd {
     watchers: Vec<(Arc<Watcher>, AgentHandle)>,
@@ -258,8 +266,9 @@ async fn twenty_agents_outlive_their_platform() {
         ("stopped in order and started again at once", Duration::ZERO, |platform| {
             platform.terminate();
         }),
-        // Long enough for everybody to have slowed down to their slowest pace of trying.
-        ("killed and away for a while", Duration::from_secs(6), |platform| platform.kill()),
+        // Long enough for everybody to have slowed down to their slowest pace of trying; a pace that went on doubling would
+        // now wait for more than five seconds.
+        ("killed and away for a while", Duration::from_secs(7), |platform| platform.kill()),
     ];
     for (what, away, end) in endings {
         tokio::task::block_in_place(|| {
