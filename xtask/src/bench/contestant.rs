@@ -1,32 +1,43 @@
 //! One measurement of one contestant: its processes, its figure, its router's processor time.
 
-use serde_json::Value;
+use std::path::Path;
+
+use serde_json::{Value, json};
 use tempfile::TempDir;
+use volttron_client::utils::keys::{KeyPair, PublicKey};
+use volttron_tests::python::PythonPlatform;
 
 use super::{
-    frames::{SUBSCRIBERS, subscriber},
+    frames::{Fan, IDLE_PEERS, idle, publisher, subscriber},
     process::Role,
     setup::{Keys, Outcome},
 };
 
+/// Most publishers and subscribers of any case.
+const PEERS: usize = 50;
+
 /// Who is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Contestant {
+#[derive(Clone, Copy)]
+pub enum Contestant<'a> {
     /// Bare libzmq.
     Raw,
     /// The platform's bus.
     Ours,
+    /// The Python platform, under the same load.
+    Python(&'a Python),
 }
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Messages from peer to peer per second.
-    Relay,
-    /// Publishes to ten subscribers per second.
-    Fanout,
+    /// Messages of this many bytes from peer to peer, per second.
+    Relay(usize),
+    /// Publishes per second.
+    Publish(Fan),
     /// Time of a call between two agents, against an echo between bare peers.
     Call,
+    /// Calls per second with many in flight.
+    Calls,
     /// Time of an echo between bare peers on both sides: what of [`Kind::Call`] is the router's.
     Echo,
 }
@@ -49,38 +60,90 @@ pub struct Figure {
     pub router_cpu_us: f64,
 }
 
-pub fn measure(kind: Kind, who: Contestant, curve: bool, effort: Effort) -> Outcome<Figure> {
+/// A Python platform that stays up for all measurements; starting one takes many seconds.
+pub struct Python {
+    platform: PythonPlatform,
+    keys: String,
+    _dir: TempDir,
+}
+
+impl Python {
+    /// Starts it and lets everybody of every case in.
+    pub fn start(python: &Path) -> Outcome<Self> {
+        let (dir, mut keys) = (TempDir::new()?, Keys::generate(everybody()));
+        let pairs: Vec<(String, KeyPair)> =
+            keys.peers.iter().map(|(name, pair)| (name.clone(), pair.key_pair())).collect();
+        let agents: Vec<_> = pairs.iter().map(|(name, pair)| (name.as_str(), pair, json!({}))).collect();
+        let platform = PythonPlatform::start(python, &agents);
+        keys.server.public = *platform.server_key().parse::<PublicKey>()?.as_bytes();
+        let keys = keys.write(dir.path())?.to_string_lossy().into_owned();
+        Ok(Self { platform, keys, _dir: dir })
+    }
+}
+
+fn everybody() -> impl Iterator<Item = String> {
+    let named = ["a", "b"].map(str::to_owned).into_iter();
+    named.chain((0..PEERS).map(publisher)).chain((0..PEERS).map(subscriber)).chain((0..IDLE_PEERS).map(idle))
+}
+
+impl Kind {
+    /// The load's role and its arguments after the endpoint.
+    fn load(self, effort: Effort) -> Outcome<(&'static str, Vec<String>)> {
+        let (time, calls) = (effort.throughput_ms.to_string(), effort.calls.to_string());
+        Ok(match self {
+            Self::Relay(bytes) => ("load-relay", vec![time, bytes.to_string()]),
+            Self::Publish(fan) => ("load-publish", vec![time, serde_json::to_string(&fan)?]),
+            Self::Call => ("agent-caller", vec![calls]),
+            Self::Calls => ("agent-callers", vec![(effort.calls * 4).to_string()]),
+            Self::Echo => ("raw-caller", vec![calls]),
+        })
+    }
+}
+
+pub fn measure(kind: Kind, who: Contestant<'_>, curve: bool, effort: Effort) -> Outcome<Figure> {
     let dir = TempDir::new()?;
-    let keys = if curve {
-        let identities =
-            ["a", "b", "publisher"].map(str::to_owned).into_iter().chain((0..SUBSCRIBERS).map(subscriber));
-        Keys::generate(identities).write(dir.path())?.to_string_lossy().into_owned()
-    } else {
-        "-".to_owned()
+    let keys = match who {
+        Contestant::Python(python) => python.keys.clone(),
+        _ if curve => Keys::generate(everybody()).write(dir.path())?.to_string_lossy().into_owned(),
+        _ => "-".to_owned(),
     };
     let router = match (who, kind) {
-        (Contestant::Ours, _) => "ours",
-        (Contestant::Raw, Kind::Fanout) => "raw-fanout",
-        (Contestant::Raw, Kind::Relay | Kind::Call | Kind::Echo) => "raw-relay",
+        (Contestant::Python(_), _) => None,
+        (Contestant::Ours, _) => Some(Role::start("ours", &keys, &[])?),
+        (Contestant::Raw, Kind::Publish(fan)) => {
+            Some(Role::start("raw-fanout", &keys, &[fan.subscribers.to_string()])?)
+        }
+        (Contestant::Raw, _) => Some(Role::start("raw-relay", &keys, &[])?),
     };
-    let router = Role::start(router, &keys, &[])?;
-    let endpoint = router.line()?;
-    let before = router.cpu_seconds()?;
-    let load = |name: &str, amount: u64| Role::start(name, &keys, &[endpoint.clone(), amount.to_string()]);
-    let (result, _echo): (Value, Option<Role>) = match kind {
-        Kind::Relay => (serde_json::from_str(&load("load-relay", effort.throughput_ms)?.line()?)?, None),
-        Kind::Fanout => (serde_json::from_str(&load("load-fanout", effort.throughput_ms)?.line()?)?, None),
-        Kind::Call | Kind::Echo => {
-            let (echo, caller) = match (who, kind) {
-                (Contestant::Ours, Kind::Call) => ("agent-echo", "agent-caller"),
-                _ => ("raw-echo", "raw-caller"),
-            };
+    let endpoint = match (&router, who) {
+        (Some(router), _) => router.line()?,
+        (None, Contestant::Python(python)) => python.platform.address(),
+        (None, _) => return Err("no router".into()),
+    };
+    let cpu = || router.as_ref().map_or(Ok(f64::NAN), Role::cpu_seconds);
+    let before = cpu()?;
+    // Agents of ours against us; against the others bare peers, which is the least they can be measured with.
+    let (mut load, args) = kind.load(effort)?;
+    let mut echo = "agent-echo";
+    if !matches!((who, kind), (Contestant::Ours, Kind::Call | Kind::Calls)) {
+        echo = "raw-echo";
+        load = match load {
+            "agent-caller" => "raw-caller",
+            "agent-callers" => "raw-callers",
+            other => other,
+        };
+    }
+    let args: Vec<String> = std::iter::once(endpoint.clone()).chain(args).collect();
+    let _echo = match kind {
+        Kind::Call | Kind::Calls | Kind::Echo => {
             let echo = Role::start(echo, &keys, std::slice::from_ref(&endpoint))?;
             echo.line()?;
-            (serde_json::from_str(&load(caller, effort.calls)?.line()?)?, Some(echo))
+            Some(echo)
         }
+        Kind::Relay(_) | Kind::Publish(_) => None,
     };
-    let cpu = router.cpu_seconds()? - before;
+    let result: Value = serde_json::from_str(&Role::start(load, &keys, &args)?.line()?)?;
+    let cpu = cpu()? - before;
     let number = |name: &str| result[name].as_f64();
     let value = number("per_second").or_else(|| number("p50_us")).ok_or("the load printed no figure")?;
     let total = number("total").ok_or("the load printed no total")?;

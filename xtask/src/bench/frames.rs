@@ -1,16 +1,46 @@
-//! The messages that are measured.
+//! The messages that are measured, and the names of those who send them.
 
-/// Recipients of a publish.
-pub const SUBSCRIBERS: usize = 10;
-/// Round trips in flight in the relay case, publishes in the fan-out case.
-pub const RELAY_WINDOW: usize = 128;
-pub const PUBLISH_WINDOW: usize = 64;
-/// Last frame of a relayed message.
-pub const PAYLOAD_BYTES: usize = 256;
+use serde::{Deserialize, Serialize};
+
+/// Who publishes to how many, and how many other subscriptions the router has meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fan {
+    pub publishers: usize,
+    pub subscribers: usize,
+    /// Subscriptions that do not match, spread over [`IDLE_PEERS`] further peers.
+    pub idle: usize,
+}
+
+/// Publishes in flight.
+pub const PUBLISH_WINDOW: u64 = 64;
+/// Peers that only have subscriptions.
+pub const IDLE_PEERS: usize = 10;
 pub const TOPIC: &str = "devices/campus/building/ahu1/all";
+
+/// Round trips in flight: fewer of large messages, so that what waits in queues stays near 8 MB.
+pub fn relay_window(bytes: usize) -> u64 {
+    (8_000_000 / bytes.max(1)).clamp(4, 128) as u64
+}
 
 pub fn subscriber(n: usize) -> String {
     format!("subscriber.{n}")
+}
+
+pub fn publisher(n: usize) -> String {
+    format!("publisher.{n}")
+}
+
+pub fn idle(n: usize) -> String {
+    format!("idle.{n}")
+}
+
+/// What an idle peer subscribes to: topics as a large campus has them, none of them published.
+pub fn idle_prefix(peer: usize, n: usize) -> String {
+    format!("devices/campus/building{peer}/vav{n}/")
+}
+
+pub fn joiner(n: usize) -> String {
+    format!("joiner.{n}")
 }
 
 /// What a driver publishes on an `all` topic, about 1.1 KB: values and metadata of nine points.

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: how fast the platform is and what it needs, beside a peer measured in the same run.
 //!
-//! Owns the cases, their processes and the gates. The bus is compared with bare libzmq (`cases`) and with the Python
-//! platform under the same Python agents (`python`); the whole platform has goals in milliseconds and megabytes
+//! Owns the cases, their processes and the gates. The bus is compared with bare libzmq and the Python platform (`cases`),
+//! with other brokers (`brokers`), and with the Python platform under the same Python agents (`python`); the whole platform has goals in milliseconds and megabytes
 //! (`platform`); the historian is put beside its disk. Every figure is the median over rounds in which the contestants
 //! run in shuffled order, each in fresh processes.
 //!
@@ -10,6 +10,8 @@
 
 use std::process::ExitCode;
 
+#[cfg(feature = "bench")]
+mod brokers;
 #[cfg(feature = "bench")]
 mod cases;
 #[cfg(feature = "bench")]
@@ -37,7 +39,7 @@ mod rpc;
 #[cfg(feature = "bench")]
 mod setup;
 
-/// `cargo xtask bench [--short] [--rounds N] [--seconds S] [--only WORD] [--no-gate]`; see [`options::Options`].
+/// `cargo xtask bench [--short] [--rounds N] [--seconds S] [--only WORD] [--no-python] [--no-gate]`; see [`options::Options`].
 #[cfg(feature = "bench")]
 pub fn run(args: &[String]) -> ExitCode {
     let done = match args {
@@ -58,8 +60,9 @@ pub fn run(args: &[String]) -> ExitCode {
 #[cfg(feature = "bench")]
 fn all(options: &options::Options) -> setup::Outcome<bool> {
     let mut passed = cases::run(options)?;
+    brokers::run(options)?;
     passed &= platform::run(options)?;
-    passed &= python::run(options)?;
+    passed &= !options.with_python || python::run(options)?;
     if options.wants("historian") {
         let report = crate::historian::bench(options.short)?;
         println!("\n{}", report.text());

@@ -18,6 +18,8 @@ pub struct Options {
     only: Option<String>,
     /// How far a ratio may miss its gate.
     pub tolerance: f64,
+    /// Without `--no-python` the Python platform is measured, too (once per case, with CURVE only).
+    pub with_python: bool,
     /// Without `--no-gate` a missed goal is a failure.
     pub gated: bool,
 }
@@ -30,6 +32,7 @@ impl Options {
             effort: Effort { throughput_ms: 3000, calls: 8000 },
             only: None,
             tolerance: 0.0,
+            with_python: true,
             gated: true,
         };
         let mut args = args.iter();
@@ -45,6 +48,7 @@ impl Options {
                 "--rounds" => options.rounds = value()?.parse()?,
                 "--seconds" => options.effort.throughput_ms = (value()?.parse::<f64>()? * 1000.0) as u64,
                 "--only" => options.only = Some(value()?.clone()),
+                "--no-python" => options.with_python = false,
                 "--no-gate" => options.gated = false,
                 other => return Err(format!("unknown option {other}").into()),
             }

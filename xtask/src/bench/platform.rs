@@ -12,9 +12,11 @@ use std::{
 use volttron_tests::{platform::Platform, programs::program, wait::until};
 
 use super::{
+    frames::joiner,
     options::Options,
+    process::Role,
     report::{Goal, median, print_goals},
-    setup::Outcome,
+    setup::{Keys, Outcome},
 };
 
 const AGENTS: usize = 20;
@@ -25,6 +27,12 @@ const REST: Duration = Duration::from_secs(5);
 const START: &str = "cold start to first `vctl status`";
 const STATUS: &str = "`vctl status`, 20 agents";
 const IDLE: &str = "platform at rest";
+const JOIN: &str = "1,000 agents join, all usable";
+const JOINERS: usize = 1000;
+const FLAT: &str = "growth over 10 million messages";
+/// Messages of [`FLAT`], and before the first look.
+const MANY: u64 = 10_000_000;
+const FIRST: u64 = 1_000_000;
 
 /// Measures and prints; `false` when a goal is missed.
 pub fn run(options: &Options) -> Outcome<bool> {
@@ -36,6 +44,14 @@ pub fn run(options: &Options) -> Outcome<bool> {
     if options.wants(STATUS) || options.wants(IDLE) {
         eprintln!("== {IDLE}; {STATUS}");
         goals.extend(memory_and_status(options)?);
+    }
+    if options.wants(JOIN) {
+        eprintln!("== {JOIN}");
+        goals.push(join(options)?);
+    }
+    if options.wants(FLAT) {
+        eprintln!("== {FLAT}");
+        goals.push(flat_memory(options)?);
     }
     if !goals.is_empty() {
         print_goals(&goals);
@@ -55,6 +71,43 @@ fn cold_start(options: &Options) -> Outcome<Goal> {
         rounds.push(from.elapsed().as_secs_f64() * 1e3);
     }
     Ok(Goal { name: START.into(), value: median(rounds), limit: 500.0, unit: "ms" })
+}
+
+/// All connect at the same moment with CURVE, say hello, subscribe, and get one publication.
+fn join(options: &Options) -> Outcome<Goal> {
+    let dir = tempfile::tempdir()?;
+    let peers = if options.short { JOINERS / 10 } else { JOINERS };
+    let keys = Keys::generate((0..peers).map(joiner)).write(dir.path())?.to_string_lossy().into_owned();
+    let mut rounds = Vec::new();
+    for _ in 0..options.rounds.min(3) {
+        let bus = Role::start("ours", &keys, &[])?;
+        let load = Role::start("load-join", &keys, &[bus.line()?, peers.to_string()])?;
+        let result: serde_json::Value = serde_json::from_str(&load.line()?)?;
+        eprintln!("   {peers} agents: {result}");
+        rounds.push(result["usable_ms"].as_f64().ok_or("the load printed no figure")?);
+    }
+    Ok(Goal { name: JOIN.into(), value: median(rounds), limit: 10_000.0, unit: "ms" })
+}
+
+/// The bus's memory after the first million relayed messages and after the last.
+fn flat_memory(options: &Options) -> Outcome<Goal> {
+    let many = if options.short { MANY / 50 } else { MANY };
+    let bus = Role::start("ours", "-", &[])?;
+    let endpoint = bus.line()?;
+    let mut total = 0;
+    let mut first = None;
+    while total < many {
+        let load = Role::start("load-relay", "-", &[endpoint.clone(), "5000".to_owned(), "256".to_owned()])?;
+        let result: serde_json::Value = serde_json::from_str(&load.line()?)?;
+        total += result["total"].as_u64().ok_or("the load printed no total")?;
+        let memory = memory_mb(bus.pid(), "VmRSS")?;
+        eprintln!("   {total} messages: {memory:.1} MB");
+        if total >= FIRST.min(many / 2) {
+            first.get_or_insert(memory);
+        }
+    }
+    let growth = memory_mb(bus.pid(), "VmRSS")? - first.ok_or("no messages")?;
+    Ok(Goal { name: FLAT.into(), value: growth, limit: 1.0, unit: "MB" })
 }
 
 fn memory_and_status(options: &Options) -> Outcome<Vec<Goal>> {

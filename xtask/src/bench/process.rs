@@ -41,6 +41,11 @@ impl Role {
         Ok(Self { name: name.to_owned(), child, lines })
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The next line the role prints.
     pub fn line(&self) -> Outcome<String> {
         self.lines.recv_timeout(PATIENCE).map_err(|_| format!("{} said nothing", self.name).into())

@@ -9,7 +9,7 @@ use std::{ffi::CString, mem::MaybeUninit, ptr};
 use volttron_zmq_sys as sys;
 
 use super::{
-    frames::{SUBSCRIBERS, delivered_body, subscriber},
+    frames::{delivered_body, subscriber},
     setup::{Keys, Outcome},
 };
 
@@ -115,10 +115,10 @@ pub fn relay(keys: Option<&Keys>) -> Outcome<()> {
 }
 
 /// Sends ready-made deliveries to every subscriber for each message that arrives, then an answer to its sender.
-pub fn fanout(keys: Option<&Keys>) -> Outcome<()> {
+pub fn fanout(keys: Option<&Keys>, subscribers: usize) -> Outcome<()> {
     let socket = bind(keys)?;
     let mut parts = Parts::new();
-    let body = delivered_body("publisher").into_bytes();
+    let body = delivered_body("publisher.0").into_bytes();
     let mut out = Parts::new();
     // SAFETY: as in `relay`; every part given to libzmq is initialised, and sent parts are left empty by it.
     unsafe {
@@ -129,7 +129,7 @@ pub fn fanout(keys: Option<&Keys>) -> Outcome<()> {
         };
         let mut ready = Parts::new();
         fill(ready.at(0), &body);
-        let names: Vec<String> = (0..SUBSCRIBERS).map(subscriber).collect();
+        let names: Vec<String> = (0..subscribers).map(subscriber).collect();
         let send = |out: &mut Parts, n: usize| {
             for i in 0..n {
                 let flags = sys::ZMQ_DONTWAIT | if i + 1 < n { sys::ZMQ_SNDMORE } else { 0 };
@@ -162,7 +162,7 @@ pub fn fanout(keys: Option<&Keys>) -> Outcome<()> {
                 sys::zmq_msg_copy(out.at(i), parts.at(i));
             }
             fill(out.at(6), b"request_response");
-            fill(out.at(7), &10_u32.to_le_bytes());
+            fill(out.at(7), &(subscribers as u32).to_le_bytes());
             send(&mut out, 8);
         }
     }

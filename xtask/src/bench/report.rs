@@ -17,23 +17,27 @@ pub struct Line {
     pub unit: &'static str,
     pub raw: f64,
     pub ours: f64,
+    /// The Python platform's, where it was measured.
+    pub theirs: Option<f64>,
     /// Median of the rounds' ratios, and their range.
     pub ratio: f64,
     pub range: (f64, f64),
     pub raw_cpu_us: f64,
     pub ours_cpu_us: f64,
+    pub cpu_ratio: f64,
     pub gate: String,
     pub passed: bool,
 }
 
 pub fn print(lines: &[Line]) {
     println!(
-        "{:<28} {:>12} {:>12} {:>7} {:>13} {:>9} {:>9}  {:<14} ",
-        "case", "libzmq", "ours", "ratio", "range", "cpu raw", "cpu ours", "gate"
+        "{:<32} {:>12} {:>12} {:>12} {:>7} {:>13} {:>9} {:>9} {:>5}  {:<22} ",
+        "case", "libzmq", "ours", "10.0.5rc4", "ratio", "range", "cpu raw", "cpu ours", "cpu", "gate"
     );
     for l in lines {
+        let theirs = l.theirs.map_or("-".to_owned(), |theirs| format!("{theirs:.0} {}", l.unit));
         println!(
-            "{:<28} {:>12} {:>12} {:>7.3} {:>13} {:>7.1}us {:>7.1}us  {:<14} {}",
+            "{:<32} {:>12} {:>12} {theirs:>12} {:>7.3} {:>13} {:>7.1}us {:>7.1}us {:>5.2}  {:<22} {}",
             l.case,
             format!("{:.0} {}", l.raw, l.unit),
             format!("{:.0} {}", l.ours, l.unit),
@@ -41,6 +45,7 @@ pub fn print(lines: &[Line]) {
             format!("{:.2}..{:.2}", l.range.0, l.range.1),
             l.raw_cpu_us,
             l.ours_cpu_us,
+            l.cpu_ratio,
             l.gate,
             if l.passed { "ok" } else { "MISSED" },
         );

@@ -18,6 +18,8 @@ use super::{
 };
 
 const WARM_UP_CALLS: u64 = 500;
+/// Of the cases with many calls at the same time.
+const IN_FLIGHT: u64 = 64;
 /// What is echoed.
 const ARGUMENT: &str =
     "a text of the size of a small answer, as set_point or get_point have it: 72.5 degrees";
@@ -39,6 +41,24 @@ pub fn raw_echo(endpoint: &str, keys: Option<&Keys>) -> Outcome<()> {
     }
 }
 
+/// Waits until the echo answers: messages to it are lost before it is connected.
+fn meet(socket: &zmq::Socket, frames: &[&[u8]]) -> Outcome<()> {
+    let begin = Instant::now();
+    loop {
+        socket.send_parts(&mut message(frames), 0)?;
+        if wait(socket, 50) && socket.recv_multipart(DONTWAIT).is_ok_and(|m| m.len() > 4 && &*m[0] == b"b") {
+            break;
+        }
+        if begin.elapsed() > Duration::from_secs(20) {
+            return Err("the echo does not answer".into());
+        }
+    }
+    while wait(socket, 200) {
+        while socket.recv_with(DONTWAIT, drop).is_ok() {}
+    }
+    Ok(())
+}
+
 /// Calls the echo, one call at a time, and prints the times.
 pub fn raw_caller(endpoint: &str, keys: Option<&Keys>, calls: u64) -> Outcome<()> {
     let context = Context::new();
@@ -46,20 +66,7 @@ pub fn raw_caller(endpoint: &str, keys: Option<&Keys>, calls: u64) -> Outcome<()
     let payload =
         json!({"jsonrpc": "2.0", "method": "echo", "params": [ARGUMENT], "id": "m-0000001"}).to_string();
     let frames: [&[u8]; 6] = [b"b", b"VIP1", b"", b"m-0000001", b"RPC", payload.as_bytes()];
-    // Until the echo is connected, messages to it are lost.
-    let begin = Instant::now();
-    loop {
-        socket.send_parts(&mut message(&frames), 0)?;
-        if wait(&socket, 50) && socket.recv_multipart(DONTWAIT).is_ok_and(|m| m.len() > 4 && &*m[0] == b"b") {
-            break;
-        }
-        if begin.elapsed() > Duration::from_secs(20) {
-            return Err("the echo does not answer".into());
-        }
-    }
-    while wait(&socket, 200) {
-        while socket.recv_with(DONTWAIT, drop).is_ok() {}
-    }
+    meet(&socket, &frames)?;
     let mut times = Vec::with_capacity(calls as usize);
     for n in 0..WARM_UP_CALLS + calls {
         let from = Instant::now();
@@ -71,6 +78,61 @@ pub fn raw_caller(endpoint: &str, keys: Option<&Keys>, calls: u64) -> Outcome<()
     }
     print_times(times, WARM_UP_CALLS + calls);
     Ok(())
+}
+
+/// Calls the echo with [`IN_FLIGHT`] calls in flight, and prints calls per second.
+pub fn raw_callers(endpoint: &str, keys: Option<&Keys>, calls: u64) -> Outcome<()> {
+    let context = Context::new();
+    let socket = dealer(&context, endpoint, "a", keys)?;
+    let payload =
+        json!({"jsonrpc": "2.0", "method": "echo", "params": [ARGUMENT], "id": "m-0000001"}).to_string();
+    let frames: [&[u8]; 6] = [b"b", b"VIP1", b"", b"m-0000001", b"RPC", payload.as_bytes()];
+    meet(&socket, &frames)?;
+    let mut begin = Instant::now();
+    let (mut sent, mut done) = (0, 0);
+    while done < WARM_UP_CALLS + calls {
+        while sent - done < IN_FLIGHT && sent < WARM_UP_CALLS + calls {
+            socket.send_parts(&mut message(&frames), 0)?;
+            sent += 1;
+        }
+        socket.recv_with(0, drop)?;
+        done += 1;
+        if done == WARM_UP_CALLS {
+            begin = Instant::now();
+        }
+    }
+    print_rate(calls, begin);
+    Ok(())
+}
+
+/// Agents' calls with [`IN_FLIGHT`] calls in flight, and prints calls per second.
+pub fn agent_callers(endpoint: &str, keys: Option<&Keys>, calls: u64) -> Outcome<()> {
+    runtime()?.block_on(async {
+        let agent = AgentBuilder::new(Caller).identity("a").connector(connector(endpoint, "a", keys)?);
+        let running = agent.store(false).auth(false).spawn().await?;
+        let cx: Cx = running.cx().clone();
+        time_calls(cx.clone(), 1).await?;
+        let begin = Instant::now();
+        let callers = (0..IN_FLIGHT).map(|_| {
+            let cx = cx.clone();
+            tokio::spawn(async move {
+                for _ in 0..calls / IN_FLIGHT {
+                    cx.call("b", "echo").arg(ARGUMENT).send::<Value>().await?;
+                }
+                Ok::<_, CallError>(())
+            })
+        });
+        for caller in callers.collect::<Vec<_>>() {
+            caller.await??;
+        }
+        print_rate(calls / IN_FLIGHT * IN_FLIGHT, begin);
+        Ok(())
+    })
+}
+
+fn print_rate(calls: u64, begin: Instant) {
+    let rate = calls as f64 / begin.elapsed().as_secs_f64();
+    println!("{}", json!({"per_second": rate, "total": calls * 2}));
 }
 
 struct Echo;

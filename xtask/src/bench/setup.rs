@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use volttron_client::utils::keys::KeyPair;
 
-use super::{load, ours, raw, rpc};
+use super::{brokers, load, ours, raw, rpc};
 
 /// Result of a task; the error is for people.
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
@@ -72,12 +72,18 @@ pub fn play(args: &[String]) -> Outcome<bool> {
         |n: usize| rest.get(n).map(String::as_str).ok_or_else(|| format!("{role}: argument {n} is missing"));
     match role.as_str() {
         "raw-relay" => raw::relay(keys.as_ref())?,
-        "raw-fanout" => raw::fanout(keys.as_ref())?,
+        "raw-fanout" => raw::fanout(keys.as_ref(), number(0)? as usize)?,
         "ours" => ours::serve(keys.as_ref())?,
-        "load-relay" => load::relay(text(0)?, keys.as_ref(), number(1)?)?,
-        "load-fanout" => load::fanout(text(0)?, keys.as_ref(), number(1)?)?,
+        "load-relay" => load::relay(text(0)?, keys.as_ref(), number(1)?, number(2)? as usize)?,
+        "load-publish" => {
+            load::publish(text(0)?, keys.as_ref(), number(1)?, serde_json::from_str(text(2)?)?)?
+        }
+        "load-join" => load::join(text(0)?, keys.as_ref(), number(1)?)?,
+        "load-broker" => brokers::load(text(0)?, text(1)?, number(2)?, serde_json::from_str(text(3)?)?)?,
         "raw-echo" => rpc::raw_echo(text(0)?, keys.as_ref())?,
         "raw-caller" => rpc::raw_caller(text(0)?, keys.as_ref(), number(1)?)?,
+        "raw-callers" => rpc::raw_callers(text(0)?, keys.as_ref(), number(1)?)?,
+        "agent-callers" => rpc::agent_callers(text(0)?, keys.as_ref(), number(1)?)?,
         "agent-echo" => rpc::agent_echo(text(0)?, keys.as_ref())?,
         "agent-caller" => rpc::agent_caller(text(0)?, keys.as_ref(), number(1)?)?,
         other => return Err(format!("no role {other}").into()),
