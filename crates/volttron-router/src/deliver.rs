@@ -15,13 +15,22 @@ pub(crate) struct Departure<F> {
 
 impl<F: Frame, P: Policy> Router<F, P> {
     /// Sends a message to another peer: frames by move, only addresses and user change.
-    pub(crate) fn forward(&mut self, sender: PeerId, mut frames: Frames<F>, out: &mut impl Output<F>) {
+    /// `size` is that of all frames.
+    pub(crate) fn forward(
+        &mut self,
+        sender: PeerId,
+        mut frames: Frames<F>,
+        size: u64,
+        out: &mut impl Output<F>,
+    ) {
         let Some(name) = self.peers.find(frames[RECIPIENT].as_ref()) else {
             return self.unreachable(sender, frames, out);
         };
         let Some(from) = self.peers.get(sender) else { return };
         let local = from.place != Place::Wire;
         // A service speaks under the name in frame 0, which may be one of its aliases.
+        let named = |frames: &Frames<F>| (frames[USER].as_ref().len() + frames[SENDER].as_ref().len()) as u64;
+        let before = named(&frames);
         frames[USER] = out.share(if local { &frames[SENDER] } else { &from.acts_as });
         // Before remembering: a service may call itself by its alias.
         if local && !self.addressed.is_empty() {
@@ -32,12 +41,13 @@ impl<F: Frame, P: Policy> Router<F, P> {
                 frames[USER] = out.share(alias);
             }
         }
+        let size = size - before + named(&frames);
         if name.alias != 0 {
             let (subsystem, id) = (frames[SUBSYSTEM].as_ref(), frames[ID].as_ref());
             self.addressed.remember(sender, name.peer, subsystem, id, name.alias);
         }
         frames.swap(SENDER, RECIPIENT);
-        match self.deliver(name.peer, frames, out) {
+        match self.deliver(name.peer, frames, size, out) {
             Ok(()) => self.meter.forwarded += 1,
             Err(Unsent { why, mut frames }) => {
                 frames.swap(SENDER, RECIPIENT);
@@ -62,18 +72,20 @@ impl<F: Frame, P: Policy> Router<F, P> {
     }
 
     /// Hands `[recipient, sender, VIP1, user, id, subsystem, args..]` to wherever `to` lives. On failure the peer
-    /// has been dealt with (counted or dropped) and the frames are as they were.
+    /// has been dealt with (counted or dropped) and the frames are as they were. `size` is that of all frames: the
+    /// caller knows it cheaper than by asking each.
     pub(crate) fn deliver(
         &mut self,
         to: PeerId,
         frames: Frames<F>,
+        size: u64,
         out: &mut impl Output<F>,
     ) -> Result<(), Unsent<F>> {
         let Some(peer) = self.peers.get_mut(to) else {
             return Err(Unsent { why: Why::NoRoute, frames });
         };
+        debug_assert_eq!(size, bytes(&frames), "the size a caller told");
         let labels = self.stats.is_enabled().then(|| Labels::of(&frames));
-        let size = bytes(&frames);
         let sent = match peer.place {
             Place::Wire => out.wire(frames),
             Place::Local(service) => {
@@ -147,7 +159,8 @@ impl<F: Frame, P: Policy> Router<F, P> {
 
     pub(crate) fn send_answer(&mut self, to: PeerId, frames: Frames<F>, out: &mut impl Output<F>) {
         // A failed answer causes no further error (vip.md section 6.4).
-        match self.deliver(to, frames, out) {
+        let size = bytes(&frames);
+        match self.deliver(to, frames, size, out) {
             Ok(()) => self.meter.replies += 1,
             Err(_) => self.meter.replies_lost += 1,
         }

@@ -91,8 +91,12 @@ impl<F: Frame, P: Policy> Router<F, P> {
             Some(from) if !request[USER].as_ref().is_empty() => out.share(&from.acts_as),
             _ => F::from_static(b""),
         };
+        // Of all frames but the first.
+        let fixed = [PROTO, PUBSUB, b"publish"].iter().map(|part| part.len()).sum::<usize>()
+            + [&user, &request[ID], &request[ARGS + 1], body].iter().map(|part| part.as_ref().len()).sum::<usize>();
         for &id in subscribers {
             let Some(to) = self.peers.get(id) else { continue };
+            let size = (fixed + to.identity.as_ref().len()) as u64;
             let mut frames = Frames::new();
             frames.push(out.share(&to.identity));
             frames.push(F::from_static(b""));
@@ -103,7 +107,7 @@ impl<F: Frame, P: Policy> Router<F, P> {
             frames.push(F::from_static(b"publish"));
             frames.push(out.share(&request[ARGS + 1]));
             frames.push(out.share(body));
-            match self.deliver(id, frames, out) {
+            match self.deliver(id, frames, size, out) {
                 Ok(()) => self.meter.delivered += 1,
                 Err(Unsent { why: Why::NoRoute, .. }) => self.meter.delivery_gone += 1,
                 Err(Unsent { why: Why::Full, .. }) => {

@@ -116,7 +116,8 @@ impl<F: Frame, P: Policy> Router<F, P> {
         out: &mut impl Output<F>,
     ) {
         self.stats.incoming(now, &frames);
-        if let Some(why) = self.malformed(from, &frames) {
+        let size = bytes(&frames);
+        if let Some(why) = self.malformed(from, &frames, size) {
             self.meter.malformed += 1;
             self.stats.unroutable(&frames, why.as_str());
             if why == Malformed::RouterProbe {
@@ -138,17 +139,17 @@ impl<F: Frame, P: Policy> Router<F, P> {
         };
         if let Some(peer) = self.peers.get_mut(sender) {
             peer.traffic.received += 1;
-            peer.traffic.received_bytes += bytes(&frames);
+            peer.traffic.received_bytes += size;
         }
         if frames[RECIPIENT].as_ref().is_empty() {
             self.meter.to_router += 1;
             self.serve(sender, frames, out);
         } else {
-            self.forward(sender, frames, out);
+            self.forward(sender, frames, size, out);
         }
     }
 
-    fn malformed(&self, from: Origin, frames: &Frames<F>) -> Option<Malformed> {
+    fn malformed(&self, from: Origin, frames: &Frames<F>, size: u64) -> Option<Malformed> {
         let wire = from == Origin::Wire;
         if wire && frames.len() == 2 && !frames[0].as_ref().is_empty() && frames[1].as_ref().is_empty() {
             return Some(Malformed::RouterProbe);
@@ -162,7 +163,8 @@ impl<F: Frame, P: Policy> Router<F, P> {
         if frames.len() > self.limits.frames {
             return Some(Malformed::TooManyFrames);
         }
-        if frames.iter().any(|frame| frame.as_ref().len() > self.limits.frame_bytes) {
+        let too_big = |frame: &F| frame.as_ref().len() > self.limits.frame_bytes;
+        if size > self.limits.frame_bytes as u64 && frames.iter().any(too_big) {
             return Some(Malformed::FrameTooBig);
         }
         let identity = frames[SENDER].as_ref();
