@@ -36,7 +36,7 @@ enum Task {
     Test(test::Args),
     /// Format, lint and structure checks
     Check,
-    /// Play the router's simulated worlds
+    /// Play the simulated worlds of the router and of the whole core
     Sim(sim::Args),
     /// Run the fuzz targets (nightly compiler, cargo-fuzz)
     Fuzz(fuzz::Args),

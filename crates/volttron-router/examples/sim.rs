@@ -34,7 +34,9 @@ fn main() -> ExitCode {
                 refused += meter.refused + meter.publish_denied + meter.not_allowed;
             }
             Err(failure) => {
-                eprintln!("router world: {failure}\nreplay with: cargo xtask sim --seed {seed}");
+                eprintln!(
+                    "router world: {failure}\nreplay with: cargo xtask sim --world router --seed {seed}"
+                );
                 return ExitCode::FAILURE;
             }
         }

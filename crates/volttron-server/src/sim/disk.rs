@@ -23,7 +23,11 @@ pub enum Fault {
 
 /// The disk. Clones share it.
 #[derive(Clone, Debug)]
-pub struct SimDisk(Arc<Mutex<State>>);
+pub struct SimDisk {
+    state: Arc<Mutex<State>>,
+    /// What the names of its files begin with on the whole disk.
+    prefix: &'static str,
+}
 
 #[derive(Debug)]
 struct State {
@@ -38,16 +42,31 @@ struct State {
 impl SimDisk {
     /// A disk with these files and no fault.
     pub fn new(files: BTreeMap<String, Vec<u8>>) -> Self {
-        Self(Arc::new(Mutex::new(State { files, done: 0, fault: Fault::Never, struck: false })))
+        let state = State { files, done: 0, fault: Fault::Never, struck: false };
+        Self { state: Arc::new(Mutex::new(state)), prefix: "" }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A directory of the same disk.
+    #[must_use]
+    pub fn within(&self, prefix: &'static str) -> Self {
+        Self { state: self.state.clone(), prefix }
+    }
+
+    fn full(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
     }
 
     /// All files.
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
-        self.state().files.clone()
+        let state = self.state();
+        let own = |(name, contents): (&String, &Vec<u8>)| {
+            Some((name.strip_prefix(self.prefix)?.to_owned(), contents.clone()))
+        };
+        state.files.iter().filter_map(own).collect()
     }
 
     /// Sets what happens from now on.
@@ -57,6 +76,7 @@ impl SimDisk {
     }
 
     /// Writing operations since the fault was set.
+    #[cfg(test)]
     pub fn operations(&self) -> usize {
         self.state().done
     }
@@ -74,7 +94,8 @@ impl SimDisk {
 
     /// Writes a file as somebody else would, whatever the fault.
     pub fn edit(&self, name: &str, contents: &str) {
-        self.state().files.insert(name.to_owned(), contents.as_bytes().to_vec());
+        let name = self.full(name);
+        self.state().files.insert(name, contents.as_bytes().to_vec());
     }
 
     fn operation(&self, run: impl FnOnce(&mut BTreeMap<String, Vec<u8>>)) -> io::Result<()> {
@@ -100,23 +121,24 @@ impl SimDisk {
 
 impl Files for SimDisk {
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.state().files.keys().cloned().collect())
+        let state = self.state();
+        Ok(state.files.keys().filter_map(|name| name.strip_prefix(self.prefix)).map(str::to_owned).collect())
     }
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        self.state().files.get(name).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.state().files.get(&self.full(name)).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
     fn replace(&self, name: &str, contents: &[u8]) -> io::Result<()> {
-        self.operation(|files| drop(files.insert(name.to_owned(), contents.to_vec())))
+        self.operation(|files| drop(files.insert(self.full(name), contents.to_vec())))
     }
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.operation(|files| {
-            if let Some(contents) = files.remove(from) {
-                files.insert(to.to_owned(), contents);
+            if let Some(contents) = files.remove(&self.full(from)) {
+                files.insert(self.full(to), contents);
             }
         })
     }
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.operation(|files| drop(files.remove(name)))
+        self.operation(|files| drop(files.remove(&self.full(name))))
     }
     fn lock(&self, _: &str) -> io::Result<Option<FileLock>> {
         Ok(None)
