@@ -76,7 +76,7 @@ fn define(names: &[&str]) {
     let given = env::var(&own).or_else(|_| env::var("TARGET_CXXFLAGS")).or_else(|_| env::var("CXXFLAGS"));
     let mut flags = given.unwrap_or_default();
     for name in names {
-        flags += &format!(" -D{name}=1");
+        flags.extend([" -D", name, "=1"]);
     }
     // SAFETY: a build script has one thread.
     unsafe { env::set_var(own, flags) };

@@ -1,6 +1,7 @@
 //! The reading side: a connection of its own, read only, queries cut off when their time is up.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql};
@@ -125,13 +126,13 @@ impl SqliteReader {
                 for (time, op) in [(start, ">="), (end, "<")] {
                     if let Some(time) = time {
                         args.push(time);
-                        sql += &format!(" AND ts {op} ?{}", args.len());
+                        let _ = write!(sql, " AND ts {op} ?{}", args.len());
                     }
                 }
             }
         }
         let direction = if q.last_to_first { "DESC" } else { "ASC" };
-        sql += &format!(" ORDER BY ts {direction} LIMIT {} OFFSET {}", clamp(limit), clamp(q.skip));
+        let _ = write!(sql, " ORDER BY ts {direction} LIMIT {} OFFSET {}", clamp(limit), clamp(q.skip));
         let mut statement = self.db.prepare_cached(&sql)?;
         let mut rows = statement.query(args.as_slice())?;
         let mut out = Vec::new();

@@ -93,7 +93,10 @@ impl<F: Frame, P: Policy> Router<F, P> {
         };
         // Of all frames but the first.
         let fixed = [PROTO, PUBSUB, b"publish"].iter().map(|part| part.len()).sum::<usize>()
-            + [&user, &request[ID], &request[ARGS + 1], body].iter().map(|part| part.as_ref().len()).sum::<usize>();
+            + [&user, &request[ID], &request[ARGS + 1], body]
+                .iter()
+                .map(|part| part.as_ref().len())
+                .sum::<usize>();
         for &id in subscribers {
             let Some(to) = self.peers.get(id) else { continue };
             let size = (fixed + to.identity.as_ref().len()) as u64;

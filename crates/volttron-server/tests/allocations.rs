@@ -53,6 +53,7 @@ fn blocks(mut work: impl FnMut()) -> u64 {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures, for who runs it with --nocapture")]
 fn relaying_allocates_nothing_and_publishing_once() {
     let _profiler = dhat::Profiler::builder().testing().build();
     let bind = Bind::new(&"tcp://127.0.0.1:*".parse().unwrap(), None).unwrap();

@@ -390,9 +390,9 @@ fn sockets_are_kept_alive_and_not_inherited() {
     client.connect(&endpoint).unwrap();
     client.send("hello", 0).unwrap();
     recv(&router);
-    let fd = MonitorEvent::parse(&recv(&monitor)).unwrap().value as libc::c_int;
+    let fd = MonitorEvent::parse(&recv(&monitor)).unwrap().value.cast_signed();
     let mut idle_s: libc::c_int = 0;
-    let mut len = size_of::<libc::c_int>() as libc::socklen_t;
+    let mut len = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap();
     // SAFETY: room and length agree; the descriptor is open as long as the client is connected.
     let rc = unsafe {
         libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, (&raw mut idle_s).cast(), &raw mut len)

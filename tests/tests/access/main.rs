@@ -37,7 +37,7 @@ pub struct Intruder {
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub fn start() -> Self {
         let mut platform = Platform::prepare();
         let alice_keys = platform.admit("alice", &json!({}));
         let other_keys = platform.admit("somebody.else", &json!({}));

@@ -162,7 +162,7 @@ async fn phase(world: &World, intruders: &[Intruder; 2], when: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_method_does_more_than_it_declares_for_those_who_may_nothing() {
-    let mut world = World::new();
+    let mut world = World::start();
     let intruders = world.intruders().await;
     let fresh = phase(&world, &intruders, "fresh").await;
     assert_eq!(world.platform.terminate(), 0);
@@ -182,7 +182,7 @@ async fn no_method_does_more_than_it_declares_for_those_who_may_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_open_to_everybody_is_what_was_reviewed() {
-    let world = World::new();
+    let world = World::start();
     let [alice, _stranger] = world.intruders().await;
     let all = discover(&alice.connection).await;
     let mut open: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();

@@ -115,7 +115,7 @@ async fn attempt(world: &World, who: &Intruder, victim: &Connection) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_router_obeys_nobody_it_should_not() {
-    let mut world = World::new();
+    let mut world = World::start();
     let victim = world.victim().await;
     let intruders = world.intruders().await;
     settled(&world).await;

@@ -7,6 +7,7 @@
 //! never contain a secret.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -108,7 +109,9 @@ impl AuditLog {
                 }
                 keep
             });
-            done.into_iter().for_each(|value| self.offer(value));
+            for summary in done {
+                self.offer(summary);
+            }
         }
         match repeated.entry(key(&record)) {
             std::collections::hash_map::Entry::Occupied(mut known) => known.get_mut().times += times,
@@ -171,7 +174,9 @@ impl Drop for AuditLog {
             let mut repeated = self.repeated.lock().unwrap_or_else(PoisonError::into_inner);
             repeated.drain().filter(|(_, r)| r.times > 0).map(|(_, r)| r.summary().into()).collect()
         };
-        left.into_iter().for_each(|record| self.offer(record));
+        for summary in left {
+            self.offer(summary);
+        }
         self.queue = None;
         if let Some(writer) = self.writer.take() {
             // A panic in it was reported when it happened.
@@ -228,7 +233,11 @@ fn difference(was: &Entry, is: &Entry) -> Value {
 
 /// What makes two refusals the same: all but the time.
 fn key(record: &Map<String, Value>) -> String {
-    record.iter().filter(|(k, _)| *k != "time").map(|(_, v)| format!("{v}\n")).collect()
+    let mut key = String::new();
+    for (_, value) in record.iter().filter(|(name, _)| *name != "time") {
+        let _ = writeln!(key, "{value}");
+    }
+    key
 }
 
 /// The file, with its size.

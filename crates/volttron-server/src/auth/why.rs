@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::fmt::Write as _;
 use volttron_client::access;
 use volttron_utils::identity;
 
@@ -83,11 +84,11 @@ pub fn call(snapshot: &Snapshot, identity: &str, callee: &str, method: &str, say
     }
     let mut rule = format!("{callee} asks for {}", list(&required));
     if !imposed.is_empty() {
-        rule += &format!(" ({} imposed by rpc_method_authorizations of its auth entry)", list(&imposed));
+        let _ = write!(rule, " ({} imposed by rpc_method_authorizations of its auth entry)", list(&imposed));
     }
     if kind == "self_or" && imposed.is_empty() {
         let param = says.access["param"].as_str().unwrap_or_default();
-        rule += &format!(", except from the caller that is named by the argument `{param}`");
+        let _ = write!(rule, ", except from the caller that is named by the argument `{param}`");
     }
     because.extend(required.iter().map(|name| origin(snapshot, identity, name)));
     let caps = snapshot.table.capabilities_of(identity);

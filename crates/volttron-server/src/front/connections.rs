@@ -81,7 +81,7 @@ impl Connections {
             Kind::HandshakeFailedAuth => &self.0.failed_auth,
             Kind::AcceptFailed => {
                 if lines.may_log() {
-                    let error = io::Error::from_raw_os_error(event.value as i32);
+                    let error = io::Error::from_raw_os_error(event.value.cast_signed());
                     warn!(endpoint, %error, "a connection could not be accepted");
                 }
                 &self.0.accept_failed

@@ -3,6 +3,7 @@
 //! While nobody watches this costs one comparison per message. Each watch has a bounded queue; what does not fit is
 //! counted. Frames that look as if they carried a secret are not shown.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -202,20 +203,23 @@ fn shown(frame: &[u8]) -> String {
         Err(_) => part.escape_ascii().to_string(),
     };
     if frame.len() > FRAME_BYTES {
-        text.push_str(&format!("... ({} bytes)", frame.len()));
+        let _ = write!(text, "... ({} bytes)", frame.len());
     }
     text
 }
 
+/// One of the router's figures.
+type Count = fn(&Meter) -> u64;
+
 /// What the router's books say about one message.
 fn outcome(before: &Meter, after: &Meter) -> String {
-    let grew = |of: fn(&Meter) -> u64| of(after) - of(before);
+    let grew = |of: Count| of(after) - of(before);
     if grew(|m| m.published) > 0 {
         let lost = grew(|m| m.delivery_full + m.delivery_gone);
         let delivered = format!("delivered to {}", grew(|m| m.delivered));
         return if lost > 0 { format!("{delivered}, lost for {lost}") } else { delivered };
     }
-    let words: [(fn(&Meter) -> u64, &str); 8] = [
+    let words: [(Count, &str); 8] = [
         (|m| m.forwarded, "forwarded"),
         (|m| m.unreachable, "recipient is not connected"),
         (|m| m.queue_full_direct, "recipient's queue is full"),

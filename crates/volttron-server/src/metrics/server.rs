@@ -26,7 +26,7 @@ use super::{MetricsAddress, Sources, text};
 const CONNECTIONS: usize = 8;
 /// How long a client may take for its request, and how long it may keep a connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
+const CONNECTION_TIMEOUT: Duration = Duration::from_mins(2);
 
 enum Listener {
     Tcp(TcpListener),
@@ -116,9 +116,8 @@ async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, sources: 
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
-        Ok(Err(error)) => tracing::debug!(%error, "a request for the metrics failed"),
-        Ok(Ok(())) | Err(_) => {}
+    if let Ok(Err(error)) = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
+        tracing::debug!(%error, "a request for the metrics failed");
     }
 }
 

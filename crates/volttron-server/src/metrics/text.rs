@@ -42,6 +42,7 @@ impl Collector for Samples {
 struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
+    #[expect(clippy::needless_pass_by_value, reason = "every value is a number")]
     fn counter(&mut self, name: &str, help: &str, value: impl EncodeCounterValue) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         metric.encode_counter::<NoLabelSet, _, u64>(&value, None)

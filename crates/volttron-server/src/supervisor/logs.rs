@@ -80,17 +80,14 @@ pub async fn drain(pipe: impl AsyncRead + Unpin, stream: Stream, agent: &str, pi
 
 fn take(text: &str, stream: Stream, agent: &str, pid: u32, tail: &LogTail) {
     let record = if stream == Stream::Stderr { Record::parse(text) } else { None };
-    match record {
-        Some(record) => {
-            if record.level() >= Level::Info {
-                tail.keep(format!("{}: {}", record.level(), record.text()));
-            }
-            logging::agent_record(agent, pid, &record);
+    if let Some(record) = record {
+        if record.level() >= Level::Info {
+            tail.keep(format!("{}: {}", record.level(), record.text()));
         }
-        None => {
-            tail.keep(text.to_owned());
-            logging::agent_output(agent, pid, stream.name(), text);
-        }
+        logging::agent_record(agent, pid, &record);
+    } else {
+        tail.keep(text.to_owned());
+        logging::agent_output(agent, pid, stream.name(), text);
     }
 }
 

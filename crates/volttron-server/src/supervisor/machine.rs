@@ -38,6 +38,9 @@ impl RestartPolicy {
     }
 }
 
+/// Process and exit code, `[pid, code]` as the control service reports them (lifecycle.md section 1).
+pub type ProcessStatus = (Option<u32>, Option<i32>);
+
 /// The figures the machine works with; one set per agent (`agent.json` may override policy and count).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -66,8 +69,8 @@ impl Default for Rules {
             max_restarts: 5,
             delays: [0, 300, 600, 900, 1200].into_iter().map(Duration::from_secs).collect(),
             shortest_delay: Duration::from_secs(3),
-            healthy_after: Duration::from_secs(600),
-            interrupt_grace: Duration::from_secs(60),
+            healthy_after: Duration::from_mins(10),
+            interrupt_grace: Duration::from_mins(1),
             terminate_grace: Duration::from_secs(30),
             kill_grace: Duration::from_secs(30),
         }
@@ -270,8 +273,8 @@ impl Machine {
         &self.state
     }
 
-    /// `[pid, code]` as the control service reports it: life cycle section 1.
-    pub fn status(&self) -> (Option<u32>, Option<i32>) {
+    /// Of the last process.
+    pub fn status(&self) -> ProcessStatus {
         (self.pid, self.exit)
     }
 

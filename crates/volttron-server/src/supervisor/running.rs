@@ -15,7 +15,7 @@ use super::environment::{PlatformFacts, launch_spec};
 use super::installed::{self, InstalledAgent};
 use super::launcher::{Launched, Launcher};
 use super::logs::{LogTail, Stream, drain};
-use super::machine::{Effect, Input, Machine, RestartPolicy, Rules, Signal, State};
+use super::machine::{Effect, Input, Machine, ProcessStatus, RestartPolicy, Rules, Signal, State};
 use super::orphans::{self, Process};
 
 /// Events that a slow listener may be behind; older ones are lost to it, and only to it.
@@ -274,13 +274,13 @@ impl Supervisor {
             .collect()
     }
 
-    /// `[pid, exit code]` of an agent's last process (lifecycle.md section 1).
-    pub fn status(&self, uuid: &str) -> (Option<u32>, Option<i32>) {
+    /// Of an agent's last process.
+    pub fn status(&self, uuid: &str) -> ProcessStatus {
         self.slots().get(uuid).map_or((None, None), |slot| slot.machine.status())
     }
 
     /// Agents started since the platform came up and not cleared: uuid, name, status, identity.
-    pub fn statuses(&self) -> Vec<(String, String, (Option<u32>, Option<i32>), String)> {
+    pub fn statuses(&self) -> Vec<(String, String, ProcessStatus, String)> {
         let slots = self.slots();
         let known = slots.iter().filter(|(_, s)| !matches!(s.machine.state(), State::Installed));
         known
@@ -513,7 +513,7 @@ impl Supervisor {
             match next {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
                 // Now and then, so that the task ends once nobody holds the supervisor.
-                None => tokio::time::sleep(Duration::from_secs(60)).await,
+                None => tokio::time::sleep(Duration::from_mins(1)).await,
             }
         };
         tokio::select! {

@@ -15,7 +15,7 @@ use super::{Control, operators};
 use crate::front::{FrontControl, Watch, WatchFilter};
 
 /// A watch that nobody asked for this long is over.
-const FORGOTTEN: Duration = Duration::from_secs(60);
+const FORGOTTEN: Duration = Duration::from_mins(1);
 /// Most watches at a time.
 const WATCHES: usize = 8;
 /// Longest wait and most messages of one answer.
