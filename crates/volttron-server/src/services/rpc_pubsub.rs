@@ -263,3 +263,7 @@ impl Agent for RpcPubSub {
             });
     }
 }
+
+#[cfg(test)]
+#[path = "rpc_pubsub_tests.rs"]
+mod tests;
