@@ -250,6 +250,9 @@ impl World {
 
     fn take(&mut self, at: usize, frames: &[Bytes]) -> Checked {
         let op = frames.get(5).map(Bytes::as_ref).unwrap_or_default();
+        let older = &mut self.wires.conns[at].stale;
+        let stale = *older > 0;
+        *older = older.saturating_sub(1);
         match (frames[4].as_ref(), op) {
             (b"pubsub", b"publish") => {
                 let body: Value = serde_json::from_slice(&frames[7]).unwrap_or_default();
@@ -259,6 +262,9 @@ impl World {
             (b"peerlist", op) => {
                 let names = frames[6..].iter().map(|name| typed::text(name).into_owned());
                 let conn = &mut self.wires.conns[at];
+                if stale {
+                    return Ok(());
+                }
                 match (op, &mut conn.peers) {
                     (b"listing", _) => conn.peers = Some(names.collect()),
                     (b"add", Some(peers)) => peers.extend(names),

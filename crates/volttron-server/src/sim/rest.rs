@@ -26,14 +26,14 @@ impl World {
         self.finish()?;
         self.tick()?;
         // Who was dropped while its connection stayed is there again after this.
-        self.ask_all()?;
+        self.all_say("hello", b"hello")?;
         let truth = self.truth();
         let told: Vec<_> =
             self.listeners().into_iter().map(|at| (at, self.wires.conns[at].peers.clone())).collect();
         for (at, peers) in told {
             self.check_peers(at, peers, &truth, "as it was told")?;
         }
-        self.ask_all()?;
+        self.all_say("peerlist", b"list")?;
         for at in self.listeners() {
             let peers = self.wires.conns[at].peers.clone();
             self.check_peers(at, peers, &truth, "as listed")?;
@@ -75,9 +75,9 @@ impl World {
         conns.chain(names.map(str::to_owned)).collect()
     }
 
-    fn ask_all(&mut self) -> Checked {
+    fn all_say(&mut self, subsystem: &str, op: &[u8]) -> Checked {
         for at in self.wires.routes.values().copied().collect::<Vec<_>>() {
-            self.say(at, "", "peers", "peerlist", &[b"list"]);
+            self.say(at, "", "all", subsystem, &[op]);
             self.finish()?;
         }
         Ok(())

@@ -45,8 +45,17 @@ pub(super) struct Conn {
     pub expected: VecDeque<u64>,
     /// Its idea of who is there, as long as it missed nothing.
     pub peers: Option<BTreeSet<String>>,
+    /// How many of the messages it holds are older than what it missed.
+    pub stale: usize,
     /// The last number it heard of each publishing connection.
     pub last: BTreeMap<usize, u64>,
+}
+
+impl Conn {
+    /// Something about who is there did not reach it: what it holds says nothing any more.
+    fn miss(&mut self) {
+        (self.peers, self.stale) = (None, self.heard.len());
+    }
 }
 
 /// What was tried for one message during one input.
@@ -141,6 +150,7 @@ impl Wires {
             heard: VecDeque::new(),
             expected: VecDeque::new(),
             peers: None,
+            stale: 0,
             last: BTreeMap::new(),
         });
         if !mute {
@@ -176,7 +186,7 @@ impl Wires {
         } else if sent.is_err()
             && let Some(&at) = self.routes.get(to)
         {
-            self.conns[at].peers = None;
+            self.conns[at].miss();
         }
         sent
     }
@@ -237,7 +247,7 @@ impl Output<Bytes> for Wires {
                 self.dead.remove(identity);
                 self.left.insert(identity.to_owned());
                 if let Some(&at) = self.routes.get(identity) {
-                    self.conns[at].peers = None;
+                    self.conns[at].miss();
                 }
             }
             RouterEvent::Refused { .. } | RouterEvent::Malformed { .. } => self.refused = true,
