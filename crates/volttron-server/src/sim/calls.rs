@@ -89,7 +89,7 @@ impl World {
             for ring in 0..self.service_out.len() {
                 while let Ok(message) = self.platform.outgoing[ring].try_recv() {
                     moved = true;
-                    replies.extend(message.args.iter().filter_map(|arg| reply(arg)));
+                    replies.extend(message.args.iter().filter_map(reply));
                     self.service_out[ring].push_back(message.into_frames().into_iter().collect());
                 }
             }
@@ -241,7 +241,7 @@ impl World {
         if self.wires.conns[at].frozen {
             return Ok(());
         }
-        for _ in 0..1 + self.rng.below(8) {
+        for _ in 0..=self.rng.below(8) {
             let Some(frames) = self.wires.conns[at].heard.pop_front() else { break };
             self.take(at, &frames)?;
         }

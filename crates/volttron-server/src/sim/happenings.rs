@@ -74,8 +74,8 @@ impl World {
     }
 
     /// A connection breaks: what it heard is lost, of what it said a part; the notice follows in its own time.
-    pub(super) fn disconnect(&mut self) -> Checked {
-        let Some(at) = self.any_open().filter(|at| !self.wires.conns[*at].service) else { return Ok(()) };
+    pub(super) fn disconnect(&mut self) {
+        let Some(at) = self.any_open().filter(|at| !self.wires.conns[*at].service) else { return };
         let keep = self.rng.below(self.wires.conns[at].said.len() + 1);
         let conn = &mut self.wires.conns[at];
         let identity = conn.identity.clone();
@@ -88,7 +88,6 @@ impl World {
             self.wires.routes.remove(&identity);
         }
         self.note(format!("connection {at} of {identity} breaks"));
-        Ok(())
     }
 
     /// Puts a message on a connection.
@@ -165,7 +164,7 @@ impl World {
             10 => Op::Stores(Change::Clear(store)),
             11..14 => {
                 let mut parts = BTreeMap::new();
-                for _ in 0..1 + self.rng.below(3) {
+                for _ in 0..=self.rng.below(3) {
                     let store = *self.rng.pick(&STORES);
                     let set = if self.rng.chance(80) { vec![self.write(name.clone())] } else { Vec::new() };
                     let delete = if self.rng.chance(20) { vec!["dev/b".to_owned()] } else { Vec::new() };
@@ -219,10 +218,10 @@ impl World {
         match self.rng.below(12) {
             0..4 => Edit::Add(self.rule()),
             4 => Edit::RemoveKey(1 + self.rng.below(KEYS - 1)),
-            5 => Edit::RemoveIndex(self.rng.below(9) as i64),
+            5 => Edit::RemoveIndex(i64::from(self.rng.below(9) as u8)),
             6..8 => {
                 let rule = self.rule();
-                Edit::Update(2 + self.rng.below(6) as i64, rule)
+                Edit::Update(2 + i64::from(self.rng.below(6) as u8), rule)
             }
             8 => {
                 let caps = if self.rng.chance(50) { vec!["prot".to_owned()] } else { Vec::new() };

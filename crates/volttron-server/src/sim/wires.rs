@@ -29,6 +29,7 @@ pub(super) enum Said {
 
 /// One connection.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, which occur in every combination")]
 pub(super) struct Conn {
     pub identity: String,
     pub key: usize,

@@ -124,17 +124,21 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn note(&mut self, event: String) {
+    pub(super) fn note(&mut self, mut event: String) {
         if self.recent.len() == SHOWN {
             self.recent.pop_front();
         }
-        self.recent.push_back(format!("{}: {event}", self.summary.steps));
+        event.insert_str(0, &format!("{}: ", self.summary.steps));
+        self.recent.push_back(event);
     }
 
     fn happen(&mut self) -> Checked {
         match self.rng.below(100) {
             0..6 => self.connect(),
-            6..8 => self.disconnect(),
+            6..8 => {
+                self.disconnect();
+                Ok(())
+            }
             8..34 => self.speak(),
             34..62 => self.pump_any(),
             62..72 => self.settle(),
@@ -199,14 +203,13 @@ impl World {
             From::Ring(ring) => self.service_out[ring].pop_front().map(Said::Frames),
         };
         match (said, from) {
-            (None, _) => Ok(()),
-            (Some(Said::Frames(frames)), _) => self.route(from, frames),
+            (Some(Said::Frames(frames)), _) => self.route(from, &frames),
             (Some(Said::Gone), From::Conn(at)) => {
                 let identity = Bytes::from(self.wires.conns[at].identity.clone());
                 self.note(format!("notice: {identity:?} is gone"));
                 self.give(Input::PeerGone { identity })
             }
-            (Some(Said::Gone), From::Ring(_)) => Ok(()),
+            (None, _) | (Some(Said::Gone), From::Ring(_)) => Ok(()),
         }
     }
 
@@ -272,7 +275,7 @@ impl World {
     }
 
     /// Passes a message to the router and checks what becomes of it.
-    fn route(&mut self, from: From, frames: Vec<Bytes>) -> Checked {
+    fn route(&mut self, from: From, frames: &[Bytes]) -> Checked {
         let (identity, key, origin) = match from {
             From::Ring(ring) => (SERVICES[ring].0.to_owned(), None, Origin::Local(ServiceId(ring as u16))),
             From::Conn(at) => {
@@ -282,7 +285,7 @@ impl World {
                 (conn.identity.clone(), (!conn.service).then_some(conn.key), origin)
             }
         };
-        if let Some(words) = words(&frames) {
+        if let Some(words) = words(frames) {
             self.note(format!("{identity} ({from:?}) says {words}"));
         }
         let admitted = key.is_none_or(|key| self.model.rules.admits(&identity, key));
@@ -303,10 +306,10 @@ impl World {
         }
         let op = frames.get(5).map(Bytes::as_ref).unwrap_or_default();
         match (frames[0].is_empty(), frames[4].as_ref(), op) {
-            (false, ..) => self.routed_on(&identity, &frames, &before),
-            (_, b"pubsub", b"publish") => self.published(&identity, &frames),
+            (false, ..) => self.routed_on(&identity, frames, &before),
+            (_, b"pubsub", b"publish") => self.published(&identity, frames),
             (_, b"pubsub", b"subscribe" | b"unsubscribe" | b"synchronize") => {
-                self.subscribed(&identity, op, &frames);
+                self.subscribed(&identity, op, frames);
                 Ok(())
             }
             (_, b"agentstop", target) => {
@@ -320,6 +323,7 @@ impl World {
         }
     }
 
+    #[expect(clippy::unused_self, reason = "a promise of the world, as the other checks are")]
     pub(super) fn require(&self, holds: bool, what: impl FnOnce() -> String) -> Checked {
         if holds { Ok(()) } else { Err(what()) }
     }
