@@ -25,6 +25,9 @@ const REPORT_TIMEOUT: Duration = Duration::from_secs(4);
 pub(crate) enum Capabilities {
     /// No authentication on this bus: everybody may do everything.
     Off,
+    /// The same, but callers are who they say ([`crate::Connector::knows_callers`]): methods reserved to identities
+    /// stay so.
+    Unneeded,
     /// A table in this process.
     Local(Arc<dyn CapabilitySource>),
     /// `platform.auth`, cached.
@@ -83,7 +86,7 @@ impl Cx {
     /// bus nobody has any, and nothing requires them.
     pub async fn capabilities_of(&self, user: &str) -> Result<Option<CapabilityMap>, CallError> {
         match &self.0.auth.source {
-            Capabilities::Off => Ok(None),
+            Capabilities::Off | Capabilities::Unneeded => Ok(None),
             Capabilities::Local(source) => Ok(source.capabilities(user)),
             Capabilities::Remote => {
                 let map = self.user_to_capabilities().await?;
@@ -95,7 +98,7 @@ impl Cx {
     /// True when callers on this bus are authenticated.
     pub fn auth_enabled(&self) -> bool {
         match &self.0.auth.source {
-            Capabilities::Off => false,
+            Capabilities::Off | Capabilities::Unneeded => false,
             Capabilities::Local(source) => source.enabled(),
             Capabilities::Remote => true,
         }

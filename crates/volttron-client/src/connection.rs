@@ -96,4 +96,8 @@ impl Connector for Boxed {
     fn authenticated(&self) -> bool {
         self.0.authenticated()
     }
+
+    fn knows_callers(&self) -> bool {
+        self.0.knows_callers()
+    }
 }

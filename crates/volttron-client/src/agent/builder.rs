@@ -207,6 +207,7 @@ impl<A: Agent> AgentBuilder<A> {
         let source = match self.capabilities {
             Some(source) => Capabilities::Local(source),
             None if auth_on => Capabilities::Remote,
+            None if connector.knows_callers() => Capabilities::Unneeded,
             None => Capabilities::Off,
         };
         let builtins = Builtins { any: !self.thin, auth: auth_on, config: self.store, web: handlers.web };

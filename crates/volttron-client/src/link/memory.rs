@@ -232,4 +232,8 @@ impl Connector for MemoryBus {
     fn authenticated(&self) -> bool {
         false
     }
+
+    fn knows_callers(&self) -> bool {
+        true
+    }
 }

@@ -243,6 +243,12 @@ pub trait Connector: Send + Sync + 'static {
     fn authenticated(&self) -> bool {
         true
     }
+
+    /// True when every identity on this bus is that of whoever has it, authenticated or, as in memory, given out by the
+    /// same program. Without it methods cannot be reserved to identities either.
+    fn knows_callers(&self) -> bool {
+        self.authenticated()
+    }
 }
 
 impl<C: Connector + ?Sized> Connector for Arc<C> {
@@ -253,6 +259,10 @@ impl<C: Connector + ?Sized> Connector for Arc<C> {
     fn authenticated(&self) -> bool {
         (**self).authenticated()
     }
+
+    fn knows_callers(&self) -> bool {
+        (**self).knows_callers()
+    }
 }
 
 impl<C: Connector + ?Sized> Connector for Box<C> {
@@ -262,5 +272,9 @@ impl<C: Connector + ?Sized> Connector for Box<C> {
 
     fn authenticated(&self) -> bool {
         (**self).authenticated()
+    }
+
+    fn knows_callers(&self) -> bool {
+        (**self).knows_callers()
     }
 }

@@ -192,8 +192,8 @@ impl Cx {
         match &self.0.auth.source {
             Capabilities::Local(source) => source.refused(self.identity(), &caller.user, method, why),
             Capabilities::Remote => self.tell_refusal(&caller.user, method, why),
-            // Refuses nobody.
-            Capabilities::Off => {}
+            // There is nobody to tell.
+            Capabilities::Off | Capabilities::Unneeded => {}
         }
     }
 
@@ -204,11 +204,15 @@ impl Cx {
         caller: &Caller,
         bound: &Map<String, Value>,
     ) -> Result<(), RpcError> {
-        if !self.auth_enabled() {
-            // Nobody can tell who calls (auth.md section 1).
-            return Ok(());
-        }
         let name = served.method.name();
+        if !self.auth_enabled() {
+            // Usually nobody can tell who calls then (auth.md section 1).
+            let known = matches!(self.0.auth.source, Capabilities::Unneeded);
+            return match served.method.access().need(name, caller, bound) {
+                Need::Refused(text) if known => Err(RpcError::unauthorized(text)),
+                _ => Ok(()),
+            };
+        }
         let lifted = served.method.is_hardened() && self.open_methods();
         let declared = match served.method.access().need(name, caller, bound) {
             _ if lifted => Vec::new(),
@@ -222,7 +226,7 @@ impl Cx {
                 continue;
             }
             let caps = match &self.0.auth.source {
-                Capabilities::Off => return Ok(()),
+                Capabilities::Off | Capabilities::Unneeded => return Ok(()),
                 Capabilities::Local(source) => source.capabilities(&caller.user),
                 Capabilities::Remote => self.capabilities_of(&caller.user).await.map_err(|e| closed(&e))?,
             };
