@@ -115,6 +115,10 @@ fn the_listener_joins(platform: &PythonPlatform, py: &mut PythonAgent, keys: &Ke
     log.expect("the listener's greeting", PATIENCE, |line| line.to_string().contains("Hello"));
     let beat = py.event("publication", |p| p["sender"] == "listener-9");
     assert_eq!((&beat["topic"], &beat["message"]), (&json!("heartbeat/listener-9"), &json!("GOOD")));
+    // It may beat before it is subscribed.
+    log.expect("anything that was published", PATIENCE, |line| {
+        line.to_string().contains("Topic: heartbeat/")
+    });
     py.ask("publish", json!({"topic": "from/python/b", "message": "seen by the listener"})).unwrap();
     log.expect("the publication in its log", PATIENCE, |line| {
         let line = line.to_string();

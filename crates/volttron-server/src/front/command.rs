@@ -44,6 +44,7 @@ pub(crate) enum Command {
     },
     Snapshot(oneshot::Sender<FrontSnapshot>),
     Watch(Watching),
+    AdmitPeers,
 }
 
 /// The thread's own counters.
@@ -148,6 +149,11 @@ impl FrontControl {
         let (watching, watch) = Watching::new(filter);
         self.send(Command::Watch(watching)).await?;
         Ok(watch)
+    }
+
+    /// Serves connections from now on, after [`super::Front::start_holding_peers`].
+    pub async fn admit_peers(&self) -> Result<(), FrontStopped> {
+        self.send(Command::AdmitPeers).await
     }
 
     /// How the bus is, to be watched: the platform stops when it is no longer running.

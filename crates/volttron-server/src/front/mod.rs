@@ -116,6 +116,23 @@ impl Front {
         self,
         router: Router<ZmqFrame, P>,
     ) -> Result<RunningFront, FrontError> {
+        self.start_thread(router, true)
+    }
+
+    /// The same, but connections go on waiting until [`FrontControl::admit_peers`]. Agents that come back the moment a
+    /// platform does must not meet one without its services: stock Python clients do not survive the error they get.
+    pub fn start_holding_peers<P: Policy + Send + 'static>(
+        self,
+        router: Router<ZmqFrame, P>,
+    ) -> Result<RunningFront, FrontError> {
+        self.start_thread(router, false)
+    }
+
+    fn start_thread<P: Policy + Send + 'static>(
+        self,
+        router: Router<ZmqFrame, P>,
+        admits_peers: bool,
+    ) -> Result<RunningFront, FrontError> {
         let slow = slow::SlowPeers::default();
         let (control, served) = FrontControl::new(slow.subscribe())?;
         let Self { socket, zap, monitor, context, identity, endpoints } = self;
@@ -135,6 +152,7 @@ impl Front {
             meter: FrontMeter::default(),
             connections,
             watches: watch::Watches::default(),
+            admits_peers,
         };
         let thread = thread::Builder::new().name("vip-router".to_owned()).spawn(move || {
             worker.run();

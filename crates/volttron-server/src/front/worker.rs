@@ -55,6 +55,8 @@ pub(super) struct Worker<P: Policy> {
     pub(super) meter: FrontMeter,
     pub(super) connections: Connections,
     pub(super) watches: Watches,
+    /// False until the platform's services are there: nothing is taken from the sockets before.
+    pub(super) admits_peers: bool,
 }
 
 /// Who wants attention besides the bus's socket, which is looked at every time.
@@ -73,7 +75,7 @@ impl<P: Policy> Worker<P> {
         // True at first: what arrived before the thread ran has no wake-up of its own.
         let (mut left, mut zap_left) = (true, true);
         while !self.stop.load(Ordering::Acquire) {
-            let ready = match self.wait(next_tick, left || zap_left) {
+            let ready = match self.wait(next_tick, left || (zap_left && self.admits_peers)) {
                 Ok(ready) => ready,
                 Err(e) => {
                     error!(error = %e, "the message bus ends: waiting failed");
@@ -104,6 +106,10 @@ impl<P: Policy> Worker<P> {
             if ready.bell || left {
                 left = self.take_local(now);
             }
+            if !self.admits_peers {
+                self.locals.flush();
+                continue;
+            }
             if ready.zap || zap_left || self.refusal_due().is_some_and(|due| due <= now) {
                 zap_left = self.serve_zap(now);
             }
@@ -129,18 +135,21 @@ impl<P: Policy> Worker<P> {
             None
         };
         let mut fds: SmallVec<[PollFd<'_>; 4]> = SmallVec::new();
-        fds.push(PollFd::from_borrowed_fd(self.socket.wait_fd()?, PollFlags::IN));
         fds.push(PollFd::from_borrowed_fd(self.bell.fd(), PollFlags::IN));
         fds.push(PollFd::from_borrowed_fd(self.alarm.fd(), PollFlags::IN));
-        if let Some((socket, _)) = &self.zap {
-            fds.push(PollFd::from_borrowed_fd(socket.wait_fd()?, PollFlags::IN));
+        if self.admits_peers {
+            if let Some((socket, _)) = &self.zap {
+                fds.push(PollFd::from_borrowed_fd(socket.wait_fd()?, PollFlags::IN));
+            }
+            fds.push(PollFd::from_borrowed_fd(self.socket.wait_fd()?, PollFlags::IN));
         }
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(e) => return Err(e.into()),
         }
         let is_ready = |n: usize| fds.get(n).is_some_and(|fd| !fd.revents().is_empty());
-        Ok(Ready { bell: is_ready(1), alarm: is_ready(2), zap: is_ready(3) })
+        // Without a handler the third is the bus's own socket, which is looked at anyway.
+        Ok(Ready { bell: is_ready(0), alarm: is_ready(1), zap: is_ready(2) })
     }
 
     /// When the next held-back refusal is to be sent.
@@ -247,6 +256,7 @@ impl<P: Policy> Worker<P> {
                     let _ = to.send(self.snapshot());
                 }
                 Ok(Command::Watch(watching)) => self.watches.add(watching),
+                Ok(Command::AdmitPeers) => self.admits_peers = true,
                 Err(_) => return,
             }
         }

@@ -90,6 +90,8 @@ pub(super) async fn serve(options: &Options, prepared: Prepared) -> Result<(), P
         handle.started().await;
         services.add(handle);
     }
+    // Nobody meets a platform without its services.
+    let _ = front.control().admit_peers().await;
     tokio::task::block_in_place(|| instances::record(options));
     let mut platform = Platform { lock, front, supervisor, services };
     let reason = platform.live(options, &mut signals).await?;
@@ -265,7 +267,7 @@ fn bind(options: &Options, auth: &AuthState, keys: Option<&KeyPair>) -> Result<R
     };
     let mut router = Router::new(auth.clone(), Limits::default());
     router.handle(Instant::now(), Input::Control(Control::Info(Box::new(facts))), &mut Nobody);
-    Ok(front.start(router)?)
+    Ok(front.start_holding_peers(router)?)
 }
 
 /// Connects services to the bus of this process.

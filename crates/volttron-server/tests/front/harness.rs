@@ -77,6 +77,21 @@ impl Bus {
         authenticator: Option<Box<dyn Authenticator>>,
         policy: TestPolicy,
     ) -> Self {
+        Self::start_with(addresses, keys, authenticator, policy, false)
+    }
+
+    /// Without authentication, connections waiting until they are admitted.
+    pub fn holding_peers() -> Self {
+        Self::start_with(&["tcp://127.0.0.1:*"], None, None, TestPolicy::default(), true)
+    }
+
+    fn start_with(
+        addresses: &[&str],
+        keys: Option<KeyPair>,
+        authenticator: Option<Box<dyn Authenticator>>,
+        policy: TestPolicy,
+        holding: bool,
+    ) -> Self {
         let secret: Option<&SecretKey> = keys.as_ref().map(|k| &k.secret);
         let binds = addresses.iter().map(|a| Bind::new(&a.parse().unwrap(), secret).unwrap()).collect();
         let config = FrontConfig { max_frame_bytes: 1 << 20, ..FrontConfig::new(binds, authenticator) };
@@ -92,7 +107,7 @@ impl Bus {
             volttron_router::Input::Control(Control::Info(Box::new(facts))),
             &mut Nowhere,
         );
-        let front = front.start(router).unwrap();
+        let front = if holding { front.start_holding_peers(router) } else { front.start(router) }.unwrap();
         let endpoint = front.endpoints()[0].clone();
         Self { front, endpoint, server_key: keys.map(|k| k.public), ctx: Context::new() }
     }

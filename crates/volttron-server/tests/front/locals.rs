@@ -6,6 +6,8 @@ use tokio::time::timeout;
 use volttron_client::link::{ConnectError, Connector, Link, LinkEvent, Message};
 use volttron_server::{bridge::LocalConnector, front::FrontState};
 
+use volttron_utils::keys::KeyPair;
+
 use crate::harness::{Bus, PATIENCE, TestPolicy, allow_all};
 
 async fn next(link: &mut Link) -> Message {
@@ -40,6 +42,22 @@ async fn a_service_answers_under_both_its_names() {
         control.tx.send(request.reply(vec!["done".into()])).await.unwrap();
         assert_eq!(alice.reply(), [name, "VIP1", name, "r1", "RPC", "done"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_meets_a_platform_without_its_services() {
+    let bus = Bus::holding_peers();
+    let early = bus.silent_peer(b"early", &KeyPair::generate());
+    early.vip("", "1", "peerlist", &["list"]);
+    // libzmq has accepted the connection, so what follows is not merely earlier.
+    bus.wait_until("the handshake", |s| s.connections.handshakes == 1);
+    let mut control = service(&bus, "control").await;
+    assert_eq!(bus.snapshot().front.received, 0);
+    bus.front.control().admit_peers().await.expect("running");
+    let list = early.reply();
+    assert!(list.contains(&"control".to_owned()) && list.contains(&"early".to_owned()), "{list:?}");
+    early.vip("control", "r1", "RPC", &["{}"]);
+    assert_eq!(next(&mut control).await.peer_str(), "early");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
