@@ -51,13 +51,14 @@ const CASES: [Case; 20] = [
     case("publish 50 to 1", fan(50, 1, 0), false, Gate::None),
     case("publish 50 to 1, CURVE", fan(50, 1, 0), true, Gate::None),
     case("publish 1 to 3", fan(1, 3, 0), false, Gate::None),
-    case("publish 1 to 3 of 10,003", fan(1, 3, 10_000), false, Gate::None),
-    case("publish 1 to 3 of 10,003, CURVE", fan(1, 3, 10_000), true, Gate::None),
     case("echo p50", Kind::Echo, false, AtMost(1.3)),
     case("echo p50, CURVE", Kind::Echo, true, AtMost(1.3)),
     case("call p50", Kind::Call, false, AtMost(1.3)),
     case("call p50, CURVE", Kind::Call, true, AtMost(1.3)),
     case("calls, 64 in flight, CURVE", Kind::Calls, true, Gate::None),
+    // Last, because the Python platform does not recover from it.
+    case("publish 1 to 3 of 10,003", fan(1, 3, 10_000), false, Gate::None),
+    case("publish 1 to 3 of 10,003, CURVE", fan(1, 3, 10_000), true, Gate::None),
 ];
 
 /// Measures and prints. `false` when a gate is missed.
@@ -101,9 +102,9 @@ impl Case {
             rounds.push(pair);
         }
         // Once: it is not the one that has to be near.
-        let theirs = python.filter(|_| self.curve).map(|python| {
+        let theirs = python.filter(|_| self.curve).and_then(|python| {
             let figure = measure(self.kind, Contestant::Python(python), true, options.effort);
-            figure.inspect_err(|e| eprintln!("   Python platform: {e}")).map_or(f64::NAN, |f| f.value)
+            figure.inspect_err(|e| eprintln!("   Python platform: {e}")).ok().map(|f| f.value)
         });
         let ratios: Vec<f64> = rounds.iter().map(|(raw, ours)| ours.value / raw.value).collect();
         let ratio = median(ratios.iter().copied());
