@@ -36,7 +36,7 @@ pub use endpoint::{Bind, BindError, Security};
 pub use frame::ZmqFrame;
 pub use locals::LocalMeter;
 pub use slow::SlowPeer;
-pub use watch::{Seen, Watch, WatchFilter};
+pub use watch::{Seen, WATCHES, Watch, WatchFilter};
 
 /// Why the bus did not start.
 #[derive(Debug, Error)]

@@ -22,7 +22,7 @@ use crate::auth::AuthState;
 use crate::bridge::LocalConnector;
 use crate::front::{Bind, Front, FrontConfig, RunningFront, ZmqFrame, zap::Authenticator};
 use crate::lock::HomeLock;
-use crate::metrics::{self, Endpoint, Sources};
+use crate::metrics::{self, Endpoint};
 use crate::options::Options;
 use crate::services::auth::{AuthService, StandIn};
 use crate::services::control::{Control as ControlService, ControlDeps};
@@ -57,14 +57,15 @@ pub(super) async fn serve(options: &Options, prepared: Prepared) -> Result<(), P
     let health = local.spawn(identity::HEALTH, Health::default()).await?;
     health.started().await;
     // All at once: each waits for its own welcome only.
-    let control = ControlService::new(ControlDeps {
+    let control_deps = ControlDeps {
         supervisor: supervisor.clone(),
         auth: auth.clone(),
         front: front.control().clone(),
         server_key: keys.as_ref().map(|k| k.public.to_string()),
         instance_name: options.instance_name.clone(),
         since,
-    });
+    };
+    let control = ControlService::new(control_deps.clone());
     let (control, store, auth_service, keydiscovery, rpc_pubsub) = tokio::try_join!(
         local.spawn(identity::CONTROL, control),
         local.spawn(identity::CONFIG_STORE, config_store),
@@ -73,14 +74,7 @@ pub(super) async fn serve(options: &Options, prepared: Prepared) -> Result<(), P
         local.spawn_rpc_pubsub(),
     )?;
     let metrics = metrics.map(|endpoint| {
-        let sources = Sources {
-            front: front.control().clone(),
-            supervisor: supervisor.clone(),
-            auth: auth.clone(),
-            cx: control.cx().clone(),
-            instance_name: options.instance_name.clone(),
-            since,
-        };
+        let sources = control_deps.metrics_sources(control.cx());
         AbortOnDropHandle::new(tokio::spawn(metrics::serve(endpoint, sources)))
     });
     let handles =

@@ -39,6 +39,14 @@ pub struct ControlDeps {
     pub since: std::time::Instant,
 }
 
+impl ControlDeps {
+    /// Whom to ask for the metrics, `cx` being the service's handle.
+    pub fn metrics_sources(&self, cx: &Cx) -> Sources {
+        let Self { supervisor, auth, front, instance_name, since, .. } = self.clone();
+        Sources { front, supervisor, auth, cx: cx.clone(), instance_name, since }
+    }
+}
+
 /// The service.
 pub struct Control {
     deps: ControlDeps,
@@ -55,12 +63,6 @@ impl Control {
     /// A control service over these.
     pub fn new(deps: ControlDeps) -> Self {
         Self { deps, watches: watch::Watches::default() }
-    }
-
-    /// Whom to ask for the metrics, `cx` being this service's handle.
-    fn sources(&self, cx: &Cx) -> Sources {
-        let ControlDeps { supervisor, auth, front, instance_name, since, .. } = self.deps.clone();
-        Sources { front, supervisor, auth, cx: cx.clone(), instance_name, since }
     }
 
     fn supervisor(&self) -> &Arc<Supervisor> {
@@ -145,7 +147,7 @@ fn register_platform(b: &mut Registrar<Control>) {
     b.rpc(
         read("metrics").doc("What the platform counts, as OpenMetrics text."),
         |s: Arc<Control>, r: Request| async move {
-            s.sources(&r.cx).text().await.map_err(|e| RpcError::runtime_error(e.to_string()))
+            s.deps.metrics_sources(&r.cx).text().await.map_err(|e| RpcError::runtime_error(e.to_string()))
         },
     );
     b.rpc(

@@ -12,12 +12,10 @@ use tokio::time::Instant;
 use volttron_client::{Registrar, Request, RpcError};
 
 use super::{Control, operators};
-use crate::front::{FrontControl, Watch, WatchFilter};
+use crate::front::{FrontControl, WATCHES, Watch, WatchFilter};
 
 /// A watch that nobody asked for this long is over.
 const FORGOTTEN: Duration = Duration::from_mins(1);
-/// Most watches at a time.
-const WATCHES: usize = 8;
 /// Longest wait and most messages of one answer.
 const WAIT_MAX_S: f64 = 30.0;
 const MESSAGES_MAX: usize = 500;
