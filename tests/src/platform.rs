@@ -17,6 +17,8 @@ use crate::wait::until;
 pub struct Platform {
     home: TempDir,
     port: u16,
+    /// Where the programs are; beside the test without it.
+    programs: Option<PathBuf>,
     child: Option<Child>,
 }
 
@@ -34,7 +36,7 @@ impl Platform {
             "[volttron]\nmessage-bus = zmq\nvip-address = tcp://127.0.0.1:{port}\ninstance-name = site1\n"
         );
         fs::write(home.path().join("config"), config).expect("write config");
-        Self { home, port, child: None }
+        Self { home, port, programs: None, child: None }
     }
 
     /// Adds a line to the `config` file; counts from the next start on.
@@ -42,6 +44,11 @@ impl Platform {
         let path = self.home().join("config");
         let text = fs::read_to_string(&path).expect("read config");
         fs::write(path, format!("{text}{line}\n")).expect("write config");
+    }
+
+    /// Runs the programs in `dir`, not those that lie beside the test.
+    pub fn use_programs_of(&mut self, dir: &Path) {
+        self.programs = Some(dir.to_owned());
     }
 
     /// A home prepared and started.
@@ -79,7 +86,8 @@ impl Platform {
 
     /// A program of ours with this home and nothing else of the caller's settings.
     pub fn command(&self, name: &str) -> Command {
-        let mut command = Command::new(program(name));
+        let path = self.programs.as_ref().map_or_else(|| program(name), |dir| dir.join(name));
+        let mut command = Command::new(path);
         command
             .env_clear()
             .env("VOLTTRON_HOME", self.home())

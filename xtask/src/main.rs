@@ -13,6 +13,7 @@ mod check;
 mod config_store;
 mod coverage;
 mod demo;
+mod dist;
 mod fuzz;
 mod historian;
 mod shell;
@@ -36,6 +37,8 @@ enum Task {
     Test(test::Args),
     /// Format, lint and structure checks
     Check,
+    /// Package every public crate, build each alone, and write a static registry with all they need
+    Dist(dist::Args),
     /// Play the simulated worlds of the router and of the whole core
     Sim(sim::Args),
     /// Run the fuzz targets (nightly compiler, cargo-fuzz)
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Check => check::run(),
+        Task::Dist(args) => dist::run(&args),
         Task::Sim(args) => sim::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Coverage(args) => coverage::run(&args),

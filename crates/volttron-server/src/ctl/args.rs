@@ -193,11 +193,22 @@ pub enum AuthVerb {
 #[command(after_help = "Examples:\n  \
     vctl install ./my-agent --start                        a crate directory: built with cargo, then started\n  \
     vctl install ./target/release/my-agent --tag pump      a program that is built already\n  \
+    vctl install my-agent-1.0.0.crate                      a packaged crate\n  \
+    vctl install my-agent@1.2 --registry ours              a crate by name; crates.io without --registry\n  \
     vctl install ./my-agent --vip-identity pump --force    replace the program; keys, data and tag stay")]
 pub struct InstallArgs {
-    /// Crate directory, or a program
+    /// Crate directory, .crate file, program, or the name of a crate: NAME or NAME@VERSION
     #[arg(value_name = "INSTALL_PATH")]
     pub path: String,
+    /// What kind of source INSTALL_PATH is; found out otherwise
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub source: Option<crate::install::Kind>,
+    /// Registry of the crate, as cargo's configuration names it
+    #[arg(long, value_name = "NAME", conflicts_with = "index")]
+    pub registry: Option<String>,
+    /// Address of the index of the crate's registry
+    #[arg(long, value_name = "URL")]
+    pub index: Option<String>,
     /// Identity instead of the package's default; `{n}` becomes the first free number
     #[arg(long, value_name = "ID")]
     pub vip_identity: Option<String>,

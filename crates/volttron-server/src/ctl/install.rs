@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::args::InstallArgs;
 use super::output::Output;
 use super::{Vctl, manage, render, seconds};
+use crate::install::Registry;
 use crate::ops::OpError;
 use crate::ops::install::{BuildRequest, Report, Request, run};
 use crate::ops::lifecycle::Came;
@@ -36,8 +37,11 @@ pub(super) async fn install(vctl: &Vctl, args: InstallArgs, out: &mut Output) ->
 fn request(vctl: &Vctl, args: InstallArgs) -> Request {
     // -1 is how the original says that none was given.
     let priority = args.priority.filter(|text| text != "-1").or_else(|| args.enable.then(|| "50".to_owned()));
+    let registry = args.registry.map(Registry::Name).or(args.index.map(Registry::Index));
     Request {
         path: args.path,
+        kind: args.source,
+        registry,
         identity: args.vip_identity,
         config: args.agent_config,
         tag: args.tag,

@@ -1,25 +1,22 @@
 //! Building a crate with cargo. All agents of a home share one target directory, so only the first one builds libzmq.
 
-use std::io::{IsTerminal, Write};
+use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use volttron_utils::home::Home;
 
 use super::InstallError;
+use super::cargo::Run;
+use super::named::NamedCrate;
+use super::register::sha256;
 
-/// Beginnings of cargo's lines that say what it is doing.
-const STEPS: [&str; 6] = ["Updating", "Downloading", "Downloaded", "Compiling", "Finished", "Blocking"];
-
-/// What to build and how.
+/// How to build.
 #[derive(Debug)]
 pub struct Build<'a> {
-    /// Directory of the crate.
-    pub path: &'a Path,
     /// Which program, where there are several.
     pub bin: Option<&'a str>,
     /// Features to turn on.
@@ -36,55 +33,91 @@ pub struct Build<'a> {
     pub verbose: bool,
 }
 
-/// What `cargo metadata` tells about the crate.
-struct Crate {
-    bin: String,
-    /// Whether the workspace has a lock file.
-    locked: bool,
+/// A crate of a registry that was built.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The program.
+    pub program: PathBuf,
+    /// SHA-256 of the downloaded `.crate` file, if cargo kept it.
+    pub checksum: Option<String>,
 }
 
 impl Build<'_> {
-    fn failed(&self, why: impl Into<String>) -> InstallError {
-        InstallError::Build { path: self.path.to_owned(), why: why.into() }
+    fn run<'a>(&self, what: &'a str) -> Run<'a> {
+        Run { what, limit: self.limit, verbose: self.verbose }
     }
 
-    /// Builds into `stage`; the finished program.
-    pub async fn run(&self, home: &Home, stage: &Path) -> Result<PathBuf, InstallError> {
-        let found = self.look().await?;
-        if !found.locked {
+    /// Builds the crate in `dir` into `stage`; the finished program. With `called`, only if that is its name and
+    /// version.
+    pub async fn directory(
+        &self,
+        home: &Home,
+        stage: &Path,
+        dir: &Path,
+        called: Option<&str>,
+    ) -> Result<PathBuf, InstallError> {
+        let what = dir.display().to_string();
+        let run = self.run(&what);
+        let manifest = dir.join("Cargo.toml");
+        let metadata = run.ask(&mut describe_manifest(&manifest)).await?;
+        let package = package_at(&metadata, &manifest).ok_or_else(|| {
+            run.failed("this directory is a workspace, not a package; name the agent's own directory")
+        })?;
+        let name = format!("{}-{}", text(package, "name"), text(package, "version"));
+        if let Some(called) = called.filter(|called| *called != name) {
+            return Err(run.failed(format!("it is packaged as {called}, but its Cargo.toml says {name}")));
+        }
+        let bin = self.choose_bin(&programs(package), wanted_bin(package)).map_err(|why| run.failed(why))?;
+        let mut command = self.command(home, stage);
+        command.arg("--path").arg(dir).args(["--bin", &bin]);
+        let root = metadata["workspace_root"].as_str();
+        if root.is_some_and(|root| Path::new(root).join("Cargo.lock").exists()) {
+            command.arg("--locked");
+        } else {
             let _ = writeln!(std::io::stderr(), "no Cargo.lock: building with the newest matching versions");
         }
-        let mut child = self.command(home, stage, &found).spawn().map_err(|e| self.no_cargo(&e))?;
-        let stderr = child.stderr.take();
-        let follow = async {
-            let mut said = Vec::new();
-            if let Some(stderr) = stderr {
-                let mut lines = BufReader::new(stderr).lines();
-                while let Ok(Some(line)) = lines.next_line().await {
-                    self.progress(&line);
-                    said.push(line);
-                }
-            }
-            (child.wait().await, said)
-        };
-        let ended = tokio::time::timeout(self.limit, follow).await;
-        self.end_progress();
-        match ended {
-            Ok((Ok(status), _)) if status.success() => Ok(stage.join("bin").join(found.bin)),
-            Ok((_, said)) => Err(self.failed(format!("cargo said:\n{}", said.join("\n")))),
-            Err(_) => {
-                Err(self.failed(format!("not finished within {} s (--build-timeout)", self.limit.as_secs())))
-            }
-        }
+        run.follow(&mut command).await?;
+        Ok(stage.join("bin").join(bin))
     }
 
-    fn command(&self, home: &Home, stage: &Path, found: &Crate) -> Command {
-        let mut command = Command::new("cargo");
-        command.args(["install", "--force", "--no-track", "--path"]).arg(self.path).arg("--root").arg(stage);
-        command.arg("--target-dir").arg(home.cache().join("target")).args(["--bin", &found.bin]);
-        if found.locked {
-            command.arg("--locked");
+    /// Builds a crate of a registry into `stage`, with the versions its lock file names, if it has one.
+    pub async fn named(
+        &self,
+        home: &Home,
+        stage: &Path,
+        named: &NamedCrate,
+    ) -> Result<Fetched, InstallError> {
+        let what = named.to_string();
+        let run = self.run(&what);
+        let mut command = self.command(home, stage);
+        command.args(["--locked", "--message-format", "json-render-diagnostics"]).arg(&named.name);
+        if let Some(requirement) = named.requirement() {
+            command.args(["--version", &requirement]);
         }
+        named.place(&mut command);
+        if let Some(bin) = self.bin {
+            command.args(["--bin", bin]);
+        }
+        let messages = match run.follow(&mut command).await {
+            Ok(messages) => messages,
+            Err(error) => return Err(self.explain(&run, stage, named, error).await),
+        };
+        let built = installed_programs(stage);
+        let manifest = built.first().and_then(|bin| manifest_of(&messages, &named.name, bin));
+        let package = match &manifest {
+            Some(manifest) => run.ask(&mut describe_manifest(manifest)).await?["packages"][0].take(),
+            None => Value::Null,
+        };
+        let bin = self.choose_bin(&built, wanted_bin(&package)).map_err(|why| run.failed(why))?;
+        let checksum = manifest.and_then(|m| packed_beside(&m)).and_then(|file| sha256(&file).ok());
+        Ok(Fetched { program: stage.join("bin").join(bin), checksum })
+    }
+
+    /// What every build has in common.
+    fn command(&self, home: &Home, stage: &Path) -> Command {
+        let mut command = Command::new("cargo");
+        command.args(["install", "--force", "--no-track", "--root"]).arg(stage);
+        command.arg("--target-dir").arg(home.cache().join("target"));
         if !self.features.is_empty() {
             command.arg("--features").arg(self.features.join(","));
         }
@@ -97,76 +130,121 @@ impl Build<'_> {
         if let Some(profile) = self.profile {
             command.args(["--profile", profile]);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         command
     }
 
-    fn no_cargo(&self, error: &std::io::Error) -> InstallError {
-        self.failed(format!(
-            "cannot run cargo: {error}. Install it from https://rustup.rs, or install a prebuilt program instead"
-        ))
-    }
-
-    async fn look(&self) -> Result<Crate, InstallError> {
-        let mut command = Command::new("cargo");
-        command.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]);
-        command.arg(self.path.join("Cargo.toml")).stdin(Stdio::null()).kill_on_drop(true);
-        let output = command.output().await.map_err(|e| self.no_cargo(&e))?;
-        if !output.status.success() {
-            return Err(self.failed(String::from_utf8_lossy(&output.stderr).trim()));
-        }
-        let metadata: Value =
-            serde_json::from_slice(&output.stdout).map_err(|e| self.failed(e.to_string()))?;
-        let manifest = self.path.join("Cargo.toml");
-        let package = metadata["packages"]
-            .as_array()
-            .and_then(|all| {
-                all.iter().find(|p| p["manifest_path"].as_str().is_some_and(|m| Path::new(m) == manifest))
-            })
-            .ok_or_else(|| {
-                self.failed("this directory is a workspace, not a package; name the agent's own directory")
-            })?;
-        let locked =
-            metadata["workspace_root"].as_str().is_some_and(|w| Path::new(w).join("Cargo.lock").exists());
-        Ok(Crate { bin: self.choose_bin(package)?, locked })
-    }
-
-    fn choose_bin(&self, package: &Value) -> Result<String, InstallError> {
-        let bins: Vec<&str> = package["targets"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter(|t| t["kind"].as_array().is_some_and(|k| k.iter().any(|k| k == "bin")))
-            .filter_map(|t| t["name"].as_str())
-            .collect();
-        match (self.bin.or(package["metadata"]["volttron"]["bin"].as_str()), bins.as_slice()) {
-            (Some(wanted), all) if all.contains(&wanted) => Ok(wanted.to_owned()),
-            (Some(wanted), all) => {
-                Err(self.failed(format!("it has no program {wanted}, only: {}", all.join(", "))))
+    /// Which of several programs: the one asked for, the one the crate names, or the only one.
+    fn choose_bin(&self, bins: &[String], wanted: Option<&str>) -> Result<String, String> {
+        match (self.bin.or(wanted), bins) {
+            (Some(wanted), all) if all.iter().any(|bin| bin == wanted) => Ok(wanted.to_owned()),
+            (Some(wanted), all) => Err(format!("it has no program {wanted}, only: {}", all.join(", "))),
+            (None, [only]) => Ok(only.clone()),
+            (None, []) => Err("it has no program (no src/main.rs): it is a library, not an agent".into()),
+            (None, several) => {
+                Err(format!("it has several programs, choose one with --bin: {}", several.join(", ")))
             }
-            (None, [only]) => Ok((*only).to_owned()),
-            (None, []) => Err(self.failed("it has no program (no src/main.rs)")),
-            (None, several) => Err(self
-                .failed(format!("it has several programs, choose one with --bin: {}", several.join(", ")))),
         }
     }
 
-    /// One line on a terminal, rewritten; nothing elsewhere unless asked for.
-    fn progress(&self, line: &str) {
-        let mut stderr = std::io::stderr();
-        if self.verbose {
-            let _ = writeln!(stderr, "{line}");
-        } else if stderr.is_terminal() && STEPS.iter().any(|step| line.trim_start().starts_with(step)) {
-            let short: String = line.trim().chars().take(76).collect();
-            let _ = write!(stderr, "\r\x1b[2K{short}");
-            let _ = stderr.flush();
+    /// A better error where cargo's own says too little: which versions there are, that it is a library.
+    async fn explain(
+        &self,
+        run: &Run<'_>,
+        stage: &Path,
+        named: &NamedCrate,
+        error: InstallError,
+    ) -> InstallError {
+        let InstallError::Build { why, .. } = &error else { return error };
+        if why.contains("there is nothing to install in") {
+            return run.failed("it has no program (no src/main.rs): it is a library, not an agent");
+        }
+        if !why.contains(&format!("could not find `{}`", named.name)) {
+            return error;
+        }
+        match self.versions(run, stage, named).await {
+            Some(versions) => run.failed(format!("there is no such version; there are: {versions}")),
+            None => run.failed(format!("there is no crate {} on {}", named.name, named.registry_name())),
         }
     }
 
-    fn end_progress(&self) {
-        let mut stderr = std::io::stderr();
-        if !self.verbose && stderr.is_terminal() {
-            let _ = write!(stderr, "\r\x1b[2K");
+    /// Which versions a registry has, newest first. cargo says that only when it cannot satisfy a dependency, so it is
+    /// given one that no version satisfies.
+    async fn versions(&self, run: &Run<'_>, stage: &Path, named: &NamedCrate) -> Option<String> {
+        let dir = stage.join("versions");
+        fs::create_dir_all(dir.join("src")).ok()?;
+        fs::write(dir.join("src/lib.rs"), "").ok()?;
+        let manifest = format!(
+            "[package]\nname = \"versions\"\nversion = \"0.0.0\"\n\n[workspace]\n\n\
+             [dependencies]\n{} = {{ version = \"<0.0.0-0\"{} }}\n",
+            named.name,
+            named.place_in_manifest()
+        );
+        fs::write(dir.join("Cargo.toml"), manifest).ok()?;
+        let mut command = Command::new("cargo");
+        command.args(["generate-lockfile", "--manifest-path"]).arg(dir.join("Cargo.toml"));
+        if self.offline {
+            command.arg("--offline");
         }
+        let Err(InstallError::Build { why, .. }) = run.follow(&mut command).await else { return None };
+        let line = why
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("candidate versions found which didn't match: "));
+        line.map(str::to_owned)
     }
+}
+
+fn describe_manifest(manifest: &Path) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]).arg(manifest);
+    command
+}
+
+fn package_at<'a>(metadata: &'a Value, manifest: &Path) -> Option<&'a Value> {
+    let at =
+        |package: &&Value| package["manifest_path"].as_str().is_some_and(|path| Path::new(path) == manifest);
+    metadata["packages"].as_array()?.iter().find(at)
+}
+
+/// The names of a package's programs.
+fn programs(package: &Value) -> Vec<String> {
+    let targets = package["targets"].as_array().into_iter().flatten();
+    targets.filter(|t| is_program(t)).map(|t| text(t, "name").to_owned()).collect()
+}
+
+fn is_program(target: &Value) -> bool {
+    target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "bin"))
+}
+
+/// The program that the crate itself calls the agent.
+fn wanted_bin(package: &Value) -> Option<&str> {
+    package["metadata"]["volttron"]["bin"].as_str()
+}
+
+/// What cargo put into `stage`.
+fn installed_programs(stage: &Path) -> Vec<String> {
+    let entries = fs::read_dir(stage.join("bin")).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// Where the manifest of a built program lies, from cargo's messages.
+fn manifest_of(messages: &[Value], name: &str, bin: &str) -> Option<PathBuf> {
+    let of_crate = |m: &&Value| {
+        is_program(&m["target"]) && m["target"]["name"] == bin && text(m, "package_id").contains(name)
+    };
+    messages.iter().find(of_crate).map(|m| PathBuf::from(text(m, "manifest_path")))
+}
+
+/// The `.crate` file that cargo keeps of an unpacked source: `registry/cache/R/NAME-VERSION.crate` of
+/// `registry/src/R/NAME-VERSION/Cargo.toml`.
+fn packed_beside(manifest: &Path) -> Option<PathBuf> {
+    let unpacked = manifest.parent()?;
+    let registry = unpacked.parent()?;
+    let cache = registry.parent()?.parent()?.join("cache").join(registry.file_name()?);
+    Some(cache.join(format!("{}.crate", unpacked.file_name()?.to_string_lossy())))
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
 }

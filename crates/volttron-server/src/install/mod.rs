@@ -1,20 +1,26 @@
-//! Installing agents: from a crate directory or a program file to a directory below `agents/` (lifecycle.md section 2).
+//! Installing agents: from a crate (directory, `.crate` file, name on a registry) or a program file to a directory below
+//! `agents/` (lifecycle.md section 2).
 //!
 //! Two halves. [`prepare`] works for `vctl`: it recognises the source, builds it and asks the program what it is.
 //! [`register()`] works in the platform: identity, keys, files. They share a host, so what is handed over is a path.
 
 mod build;
+mod cargo;
 mod describe;
+mod elf;
+mod named;
 mod prepare;
 mod register;
 mod source;
+mod unpack;
 
 use std::path::PathBuf;
 
 pub use build::Build;
+pub use named::{NamedCrate, Registry};
 pub use prepare::{Wanted, prepare};
 pub use register::{Installed, StagedAgent, choose_identity, drop_unused_programs, register};
-pub use source::{Source, recognise};
+pub use source::{Kind, Source, recognise};
 
 /// Why an agent was not installed. Nothing was changed then.
 #[derive(Debug, thiserror::Error)]
@@ -32,10 +38,10 @@ pub enum InstallError {
         why: String,
     },
     /// cargo did not build it.
-    #[error("cannot build {path}: {why}")]
+    #[error("cannot build {what}: {why}")]
     Build {
         /// The crate.
-        path: PathBuf,
+        what: String,
         /// What cargo said.
         why: String,
     },

@@ -10,7 +10,9 @@ use volttron_utils::home::Home;
 
 use super::build::Build;
 use super::describe::describe;
+use super::register::sha256;
 use super::source::Source;
+use super::unpack::unpack;
 use super::{InstallError, StagedAgent, file};
 
 /// Names of configuration files that a crate directory may bring.
@@ -35,7 +37,7 @@ impl Wanted {
     pub fn read_config(&self, source: &Source) -> Result<Option<(PathBuf, String)>, InstallError> {
         let own = match source {
             Source::Crate(dir) => OWN_CONFIGS.iter().map(|name| dir.join(name)).find(|path| path.is_file()),
-            Source::Program(_) => None,
+            Source::Packed(_) | Source::Program(_) | Source::Named(_) => None,
         };
         let Some(path) = self.config.clone().or(own) else { return Ok(None) };
         if !path.exists() {
@@ -47,8 +49,7 @@ impl Wanted {
     }
 }
 
-/// Builds a crate into `stage`, or takes a program as it is, and asks it what it is. `build` says how to build; its
-/// path is that of the source.
+/// Builds a crate into `stage`, or takes a program as it is, and asks it what it is. `build` says how to build.
 pub async fn prepare(
     home: &Home,
     source: &Source,
@@ -57,12 +58,27 @@ pub async fn prepare(
     wanted: Wanted,
     config: Option<String>,
 ) -> Result<StagedAgent, InstallError> {
+    file(stage, fs::create_dir_all(stage))?;
     let (program, origin) = match source {
         Source::Crate(path) => {
-            file(stage, fs::create_dir_all(stage))?;
-            (build.run(home, stage).await?, json!({"kind": "path", "path": path}))
+            (build.directory(home, stage, path, None).await?, json!({"kind": "path", "path": path}))
+        }
+        Source::Packed(path) => {
+            let dir = unpack(path, &stage.join("unpacked"))?;
+            let called = dir.file_name().unwrap_or_default().to_string_lossy();
+            let program = build.directory(home, stage, &dir, Some(&called)).await?;
+            let checksum = checksum(&file(path, sha256(path))?);
+            (program, json!({"kind": "crate", "path": path, "checksum": checksum}))
         }
         Source::Program(path) => (path.clone(), json!({"kind": "binary", "path": path})),
+        Source::Named(named) => {
+            let fetched = build.named(home, stage, named).await?;
+            let mut origin = json!({"kind": "registry", "registry": named.registry_name()});
+            if let Some(sha256) = fetched.checksum {
+                origin["checksum"] = checksum(&sha256).into();
+            }
+            (fetched.program, origin)
+        }
     };
     let description = describe(&program).await?;
     Ok(StagedAgent {
@@ -77,4 +93,9 @@ pub async fn prepare(
         env: wanted.env,
         installed_by: String::new(),
     })
+}
+
+/// As the ledger writes it (home.md section 3).
+fn checksum(sha256: &str) -> String {
+    format!("sha256:{sha256}")
 }

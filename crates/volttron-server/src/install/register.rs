@@ -161,7 +161,7 @@ fn store_program(home: &Home, staged: &StagedAgent) -> Result<PathBuf, InstallEr
 }
 
 /// Reads in pieces: programs are large, and the platform is to stay small.
-fn sha256(path: &Path) -> io::Result<String> {
+pub(super) fn sha256(path: &Path) -> io::Result<String> {
     let mut program = fs::File::open(path)?;
     let mut digest = Sha256::new();
     let mut piece = vec![0; 64 * 1024];

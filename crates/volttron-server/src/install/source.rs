@@ -5,46 +5,125 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::InstallError;
+use super::elf;
+use super::named::{NamedCrate, Registry};
 
 /// A source this version installs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A directory with a `Cargo.toml`.
     Crate(PathBuf),
+    /// A packaged crate, `NAME-VERSION.crate`.
+    Packed(PathBuf),
     /// A program for this machine.
     Program(PathBuf),
+    /// The name of a crate on a registry.
+    Named(NamedCrate),
 }
 
-/// What `text` is.
-pub fn recognise(text: &str) -> Result<Source, InstallError> {
+/// What kind of source the operator says it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// A crate directory
+    Dir,
+    /// A packaged crate (NAME-VERSION.crate)
+    Crate,
+    /// A program
+    Bin,
+    /// The name of a crate on a registry
+    Registry,
+}
+
+const WORKS: &str = "This version installs crate directories, .crate files, programs built from volttron-client, and \
+                     crates by name from a registry";
+
+/// What `text` is. A path that exists is one; with `kind` or `registry`, only that is considered.
+pub fn recognise(text: &str, kind: Option<Kind>, registry: Option<Registry>) -> Result<Source, InstallError> {
     let path = Path::new(text);
-    let unsupported = |why: &str| InstallError::Unsupported { path: text.to_owned(), why: why.to_owned() };
-    let works = "This version installs crate directories and programs built from volttron-client";
-    if path.is_dir() {
-        if path.join("Cargo.toml").is_file() {
-            return Ok(Source::Crate(absolute(path)?));
+    let by_name = registry.is_some() || kind == Some(Kind::Registry);
+    let source = if by_name || !path.exists() {
+        by_name_or_missing(text, by_name, registry)?
+    } else if path.is_dir() {
+        directory(text, path)?
+    } else {
+        regular_file(text, path)?
+    };
+    match kind {
+        Some(kind) if kind != source.kind() => Err(InstallError::Unsupported {
+            path: text.to_owned(),
+            why: format!("this is {}, not {} as --source says", source.kind().name(), kind.name()),
+        }),
+        _ => Ok(source),
+    }
+}
+
+impl Source {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Crate(_) => Kind::Dir,
+            Self::Packed(_) => Kind::Crate,
+            Self::Program(_) => Kind::Bin,
+            Self::Named(_) => Kind::Registry,
         }
-        let python = ["setup.py", "pyproject.toml"].iter().any(|f| path.join(f).exists());
-        return Err(unsupported(&if python {
-            format!("this is a Python package. {works}")
-        } else {
-            format!("there is no Cargo.toml in this directory. {works}")
-        }));
     }
-    if path.is_file() {
-        let mut magic = [0; 4];
-        let elf =
-            fs::File::open(path).and_then(|mut f| f.read_exact(&mut magic)).is_ok() && magic == *b"\x7fELF";
-        if elf {
-            return Ok(Source::Program(absolute(path)?));
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Dir => "a crate directory",
+            Self::Crate => "a .crate file",
+            Self::Bin => "a program",
+            Self::Registry => "the name of a crate",
         }
-        return Err(unsupported(&format!("this is not a program for this machine. {works}")));
     }
-    let like_a_path = text.contains(['/', '.']) && !text.contains('@');
-    if like_a_path || text.is_empty() {
-        return Err(InstallError::Missing(text.to_owned()));
+}
+
+fn unsupported(text: &str, why: &str) -> InstallError {
+    InstallError::Unsupported { path: text.to_owned(), why: format!("{why}. {WORKS}") }
+}
+
+fn directory(text: &str, path: &Path) -> Result<Source, InstallError> {
+    if path.join("Cargo.toml").is_file() {
+        return Ok(Source::Crate(absolute(path)?));
     }
-    Err(unsupported(&format!("there is no such file. If it is the name of a crate on a registry: {works}")))
+    let python = ["setup.py", "pyproject.toml"].iter().any(|f| path.join(f).exists());
+    Err(if python {
+        unsupported(text, "this is a Python package")
+    } else if NamedCrate::parse(text, None).is_some() {
+        unsupported(
+            text,
+            "there is no Cargo.toml in this directory; --source registry takes it as a crate's name",
+        )
+    } else {
+        unsupported(text, "there is no Cargo.toml in this directory")
+    })
+}
+
+fn regular_file(text: &str, path: &Path) -> Result<Source, InstallError> {
+    let mut start = Vec::new();
+    super::file(path, fs::File::open(path).and_then(|f| f.take(elf::HEADER_BYTES).read_to_end(&mut start)))?;
+    if start.starts_with(elf::MAGIC) {
+        return match elf::check(&start) {
+            Ok(()) => Ok(Source::Program(absolute(path)?)),
+            Err(why) => Err(InstallError::Unsupported { path: text.to_owned(), why }),
+        };
+    }
+    if path.extension().is_some_and(|e| e == "crate") {
+        return Ok(Source::Packed(absolute(path)?));
+    }
+    Err(unsupported(text, "this is not a program for this machine"))
+}
+
+fn by_name_or_missing(text: &str, by_name: bool, registry: Option<Registry>) -> Result<Source, InstallError> {
+    match NamedCrate::parse(text, registry) {
+        Some(named) => Ok(Source::Named(named)),
+        None if by_name => Err(InstallError::Unsupported {
+            path: text.to_owned(),
+            why: "this cannot be the name of a crate; it is written NAME or NAME@VERSION".into(),
+        }),
+        None => Err(InstallError::Missing(text.to_owned())),
+    }
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, InstallError> {
@@ -64,14 +143,31 @@ mod tests {
         fs::create_dir_all(at("python")).unwrap();
         fs::write(at("python/setup.py"), "").unwrap();
         fs::write(at("text"), "hello").unwrap();
-        fs::write(at("program"), b"\x7fELF....").unwrap();
-        let go = |name: &str| recognise(at(name).to_str().unwrap());
-        assert!(matches!(go("crate"), Ok(Source::Crate(_))));
-        assert!(matches!(go("program"), Ok(Source::Program(_))));
-        for (name, expected) in [("python", "Python"), ("text", "not a program"), ("a.whl", "Invalid file")] {
-            let error = go(name).unwrap_err().to_string();
+        fs::write(at("some-1.0.0.crate"), "hello").unwrap();
+        fs::copy(std::env::current_exe().unwrap(), at("program")).unwrap();
+        let mut foreign = fs::read(at("program")).unwrap()[..64].to_vec();
+        foreign[18..20].copy_from_slice(&8_u16.to_le_bytes());
+        fs::write(at("foreign"), foreign).unwrap();
+        let go = |name: &str, kind| recognise(at(name).to_str().unwrap(), kind, None);
+        assert!(matches!(go("crate", None), Ok(Source::Crate(_))));
+        assert!(matches!(go("program", None), Ok(Source::Program(_))));
+        assert!(matches!(go("some-1.0.0.crate", None), Ok(Source::Packed(_))));
+        for (name, kind, expected) in [
+            ("python", None, "Python"),
+            ("text", None, "not a program"),
+            ("a.whl", None, "Invalid file"),
+            ("foreign", None, "a program for mips"),
+            ("program", Some(Kind::Dir), "this is a program, not a crate directory as --source says"),
+            ("crate", Some(Kind::Registry), "cannot be the name of a crate"),
+        ] {
+            let error = go(name, kind).unwrap_err().to_string();
             assert!(error.contains(expected), "{name}: {error}");
         }
-        assert!(recognise("volttron-listener").unwrap_err().to_string().contains("registry"));
+        assert!(matches!(recognise("volttron-listener@1.2", None, None), Ok(Source::Named(_))));
+        // The tests run in the crate's directory, where there is `src`.
+        assert!(recognise("src", None, None).unwrap_err().to_string().contains("--source registry"));
+        assert!(matches!(recognise("src", Some(Kind::Registry), None), Ok(Source::Named(_))));
+        let registry = Some(Registry::Name("ours".into()));
+        assert!(matches!(recognise("src", None, registry), Ok(Source::Named(_))));
     }
 }

@@ -12,7 +12,7 @@ use volttron_client::CallError;
 use super::agents::AgentRow;
 use super::lifecycle::{self, Came};
 use super::{OpError, Session};
-use crate::install::{self, Build, InstallError, Installed, Source, Wanted};
+use crate::install::{self, Build, InstallError, Installed, Wanted};
 use crate::supervisor::installed::check_priority;
 
 /// How long the platform may take to stop the agent that is replaced and to store the new one.
@@ -21,8 +21,12 @@ const REGISTER_LIMIT: Duration = Duration::from_mins(3);
 /// What to install, and what to do with it then.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// Crate directory or program.
+    /// Crate directory, `.crate` file, program, or name of a crate.
     pub path: String,
+    /// What kind of source that is, where it could be several.
+    pub kind: Option<install::Kind>,
+    /// Registry of a crate that is named; the default one otherwise.
+    pub registry: Option<install::Registry>,
     /// Identity instead of the package's default.
     pub identity: Option<String>,
     /// Configuration file.
@@ -115,7 +119,7 @@ pub async fn run(
     if let Some(priority) = &request.priority {
         check_priority(priority).map_err(|e| OpError::Usage(e.to_string()))?;
     }
-    let source = install::recognise(&request.path)?;
+    let source = install::recognise(&request.path, request.kind, request.registry.clone())?;
     let wanted = Wanted {
         identity: request.identity.clone(),
         config: request.config.clone(),
@@ -128,8 +132,7 @@ pub async fn run(
     }
     let found_config = config.as_ref().map(|(path, _)| path.clone()).filter(|_| request.config.is_none());
     let stage = home.cache().join("stage").join(uuid::Uuid::new_v4().to_string());
-    let (Source::Crate(path) | Source::Program(path)) = &source;
-    let build = build(path, &request.build);
+    let build = build(&request.build);
     let staged = install::prepare(home, &source, &build, &stage, wanted, config.map(|(_, text)| text)).await;
     let installed = match staged {
         Ok(staged) => hand_over(session, &staged).await,
@@ -140,9 +143,8 @@ pub async fn run(
     finish(session, home, &request, installed?, found_config).await
 }
 
-fn build<'a>(path: &'a std::path::Path, request: &'a BuildRequest) -> Build<'a> {
+fn build(request: &BuildRequest) -> Build<'_> {
     Build {
-        path,
         bin: request.bin.as_deref(),
         features: &request.features,
         no_default_features: request.no_default_features,

@@ -1,0 +1,120 @@
+//! This workspace's crates as somebody gets them who has nothing but a registry: the platform by `cargo install`, an
+//! agent by `vctl install NAME`, its next version over it, and a second agent from the same lock file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use serde_json::Value;
+use volttron_test_registry::pack;
+use volttron_tests::platform::{Platform, sources};
+
+use crate::shop::Shop;
+
+/// Debug builds of everything: the same steps in a third of the time.
+const QUICK: [&str; 2] = ["--profile", "dev"];
+
+/// `cargo install` into `root`, in an empty directory, with `target` for what is built on the way.
+fn cargo_install(shop: &Shop, name: &str, root: &Path, target: &Path) {
+    let empty = shop.path("empty");
+    fs::create_dir_all(&empty).expect("a directory");
+    let mut cargo = Command::new("cargo");
+    cargo.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", &empty);
+    shop.furnish(&mut cargo);
+    cargo.env("CARGO_TARGET_DIR", target).current_dir(&empty).stdin(Stdio::null());
+    cargo.args(["install", "--locked", "--quiet", name, "--root"]).arg(root).args(QUICK);
+    assert!(cargo.status().expect("run cargo").success(), "cargo install {name}");
+}
+
+/// Publishes the packaged crate `file` once more, as another version, or under another name.
+fn publish_again(shop: &Shop, file: &Path, name: (&str, &str), version: (&str, &str)) {
+    let dir = shop.path(&format!("{}-{}", name.1, version.1));
+    fs::create_dir_all(&dir).expect("a directory");
+    let tar =
+        Command::new("tar").args(["--strip-components=1", "-xzf"]).arg(file).arg("-C").arg(&dir).status();
+    assert!(tar.expect("run tar").success(), "unpack {}", file.display());
+    // cargo makes it again.
+    fs::remove_file(dir.join("Cargo.toml.orig")).expect("the original manifest");
+    let own = |name: &str, version: &str| format!("name = \"{name}\"\nversion = \"{version}\"\n");
+    let lock = fs::read_to_string(dir.join("Cargo.lock")).expect("a lock file");
+    let changed = lock.replace(&own(name.0, version.0), &own(name.1, version.1));
+    assert_ne!(lock, changed);
+    fs::write(dir.join("Cargo.lock"), changed).expect("write");
+    let manifest = fs::read_to_string(dir.join("Cargo.toml")).expect("a manifest");
+    let line = |key: &str, value: &str| format!("{key} = \"{value}\"\n");
+    let manifest = manifest.replacen(&line("name", name.0), &line("name", name.1), 1).replacen(
+        &line("version", version.0),
+        &line("version", version.1),
+        1,
+    );
+    fs::write(dir.join("Cargo.toml"), manifest).expect("write");
+    shop.publish(&dir);
+}
+
+fn row(platform: &Platform, identity: &str) -> Value {
+    platform.vctl_json(&["status"])[identity].clone()
+}
+
+fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    let begin = Instant::now();
+    let result = work();
+    eprintln!("{what}: {:.1} s", begin.elapsed().as_secs_f64());
+    result
+}
+
+#[test]
+#[ignore = "builds the platform from nothing, minutes of work; `cargo xtask dist --check` runs it"]
+fn the_platform_and_its_agents_come_from_a_registry_alone() {
+    let shop = Shop::open();
+    let root = sources().parent().expect("the workspace").to_owned();
+    let packed =
+        timed("package", || pack(&root, &shop.path("packing"), shop.registry(), false)).expect("packed");
+    let listener = packed.ours.iter().find(|(name, _)| name == "volttron-listener").expect("the listener");
+
+    let programs = shop.path("installed");
+    let mut platform = Platform::prepare();
+    platform.use_programs_of(&programs.join("bin"));
+    let target = platform.home().join("cache/target");
+    timed("cargo install volttron-server", || cargo_install(&shop, "volttron-server", &programs, &target));
+    platform.launch();
+
+    let install = |args: &[&str]| shop.install(&platform, &[args, &QUICK, &["--start"]].concat());
+    let first =
+        timed("vctl install volttron-listener --start", || install(&["volttron-listener", "--tag", "hall"]));
+    assert_eq!(first["started"], true);
+    let before = row(&platform, "listener-1");
+    assert_eq!(before["health"]["message"], "GOOD");
+
+    let dir = platform.home().join("agents/listener-1");
+    let key = fs::read(dir.join("keystore.json")).expect("keys");
+    fs::write(dir.join("data/kept"), "data").expect("write");
+    let same = "volttron-listener";
+    publish_again(&shop, &listener.1, (same, same), ("0.1.0", "0.2.0"));
+    let forced = ["volttron-listener@0.2.0", "--force", "--vip-identity", "listener-1"];
+    let second = timed("its next version", || install(&forced));
+    assert_eq!((&second["started"], &second["agent_uuid"]), (&true.into(), &first["agent_uuid"]));
+    let after = row(&platform, "listener-1");
+    assert_eq!(after["health"]["message"], "GOOD");
+    assert_eq!((&after["agent_tag"], &after["agent_uuid"]), (&before["agent_tag"], &before["agent_uuid"]));
+    let manifest = fs::read_to_string(dir.join("agent.json")).expect("agent.json");
+    let manifest: Value = serde_json::from_str(&manifest).expect("JSON");
+    assert_eq!((&manifest["version"], &manifest["source"]["kind"]), (&"0.2.0".into(), &"registry".into()));
+    assert_eq!(fs::read(dir.join("keystore.json")).expect("keys"), key);
+    assert_eq!(fs::read_to_string(dir.join("data/kept")).expect("data"), "data");
+
+    publish_again(&shop, &listener.1, (same, "second-listener"), ("0.1.0", "0.1.0"));
+    let other = timed("a second agent from the same lock file, to GOOD", || {
+        install(&["second-listener", "--vip-identity", "second"])
+    });
+    assert_eq!(other["started"], true);
+    assert_eq!(row(&platform, "second")["health"]["message"], "GOOD");
+    assert!(!points_back(&root, &platform.home().join("bin")), "nothing installed names the workspace");
+}
+
+/// Whether a manifest or ledger below `dir` names the workspace.
+fn points_back(root: &Path, dir: &Path) -> bool {
+    let files = fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path().join("source.json"));
+    let texts = files.filter_map(|path: PathBuf| fs::read_to_string(path).ok());
+    texts.into_iter().any(|text| text.contains(&*root.to_string_lossy()))
+}
