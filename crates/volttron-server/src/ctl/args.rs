@@ -81,7 +81,7 @@ pub enum Command {
     Health(Selection),
     /// List the identities on the message bus
     Peerlist,
-    /// Install an agent from a crate directory or a program
+    /// Install an agent from a crate directory, a program or a Python package
     Install(Box<InstallArgs>),
     /// Call a method of an agent and show its answer
     Call(CallArgs),
@@ -195,9 +195,10 @@ pub enum AuthVerb {
     vctl install ./target/release/my-agent --tag pump      a program that is built already\n  \
     vctl install my-agent-1.0.0.crate                      a packaged crate\n  \
     vctl install my-agent@1.2 --registry ours              a crate by name; crates.io without --registry\n  \
+    vctl install ./listener-1.0-py3-none-any.whl           a Python agent; pypi:NAME and a directory work, too\n  \
     vctl install ./my-agent --vip-identity pump --force    replace the program; keys, data and tag stay")]
 pub struct InstallArgs {
-    /// Crate directory, .crate file, program, or the name of a crate: NAME or NAME@VERSION
+    /// Crate directory, .crate file, program, or crate NAME[@VERSION]; Python directory, wheel, or pypi:NAME[==VERSION]
     #[arg(value_name = "INSTALL_PATH")]
     pub path: String,
     /// What kind of source INSTALL_PATH is; found out otherwise
@@ -236,7 +237,7 @@ pub struct InstallArgs {
     /// Print a line of keys and a line of values
     #[arg(long, conflicts_with = "json")]
     pub csv: bool,
-    /// Which program of a crate that has several
+    /// Which program of a crate, or console script of a Python package, that has several
     #[arg(long, value_name = "NAME")]
     pub bin: Option<String>,
     /// Features of the crate to turn on
@@ -257,11 +258,14 @@ pub struct InstallArgs {
     /// How long a build may take, in seconds
     #[arg(long, value_name = "SECS", default_value_t = 1800.0)]
     pub build_timeout: f64,
-    /// Accepted for compatibility
-    #[arg(long, value_name = "X", hide = true)]
+    /// The Python that runs a Python agent; otherwise the first `python` on PATH
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<PathBuf>,
+    /// Do not install requirements.txt of a Python directory (X is not looked at)
+    #[arg(long, value_name = "X")]
     pub skip_requirements: Option<String>,
-    /// Accepted for compatibility
-    #[arg(long, alias = "pre", alias = "allow-prereleases", hide = true)]
+    /// Take releases of Python packages that are not final
+    #[arg(long, alias = "pre", alias = "allow-prereleases")]
     pub pre_release: bool,
     /// Accepted for compatibility
     #[arg(long, hide = true)]

@@ -6,6 +6,7 @@ use super::args::InstallArgs;
 use super::output::Output;
 use super::{Vctl, manage, render, seconds};
 use crate::install::Registry;
+use crate::install::python::Settings;
 use crate::ops::OpError;
 use crate::ops::install::{BuildRequest, Report, Request, run};
 use crate::ops::lifecycle::Came;
@@ -38,6 +39,18 @@ fn request(vctl: &Vctl, args: InstallArgs) -> Request {
     // -1 is how the original says that none was given.
     let priority = args.priority.filter(|text| text != "-1").or_else(|| args.enable.then(|| "50".to_owned()));
     let registry = args.registry.map(Registry::Name).or(args.index.map(Registry::Index));
+    let build_limit = seconds(args.build_timeout);
+    let configured = Settings::from_home(vctl.home());
+    let python = Settings {
+        interpreter: args.python.or(configured.interpreter.clone()),
+        pre_release: args.pre_release,
+        skip_requirements: args.skip_requirements.is_some(),
+        script: args.bin.clone(),
+        offline: args.offline,
+        verbose: vctl.verbose,
+        limit: Some(build_limit),
+        ..configured
+    };
     Request {
         path: args.path,
         kind: args.source,
@@ -56,9 +69,10 @@ fn request(vctl: &Vctl, args: InstallArgs) -> Request {
             no_default_features: args.no_default_features,
             offline: args.offline,
             profile: args.profile,
-            limit: seconds(args.build_timeout),
+            limit: build_limit,
             verbose: vctl.verbose,
         },
+        python,
     }
 }
 

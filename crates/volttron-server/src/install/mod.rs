@@ -1,5 +1,5 @@
-//! Installing agents: from a crate (directory, `.crate` file, name on a registry) or a program file to a directory below
-//! `agents/` (lifecycle.md section 2).
+//! Installing agents: from a crate (directory, `.crate` file, name on a registry), a program file or a Python package to a
+//! directory below `agents/` (lifecycle.md section 2).
 //!
 //! Two halves. [`prepare`] works for `vctl`: it recognises the source, builds it and asks the program what it is.
 //! [`register()`] works in the platform: identity, keys, files. They share a host, so what is handed over is a path.
@@ -10,6 +10,7 @@ mod describe;
 mod elf;
 mod named;
 mod prepare;
+pub mod python;
 mod register;
 mod source;
 mod unpack;
@@ -43,6 +44,14 @@ pub enum InstallError {
         /// The crate.
         what: String,
         /// What cargo said.
+        why: String,
+    },
+    /// A Python package was not installed.
+    #[error("cannot install {path}: {why}")]
+    Python {
+        /// What was given.
+        path: String,
+        /// What went wrong, with the last lines of pip.
         why: String,
     },
     /// The program does not say what it is.

@@ -13,7 +13,7 @@ use super::describe::describe;
 use super::register::sha256;
 use super::source::Source;
 use super::unpack::unpack;
-use super::{InstallError, StagedAgent, file};
+use super::{InstallError, StagedAgent, file, python};
 
 /// Names of configuration files that a crate directory may bring.
 const OWN_CONFIGS: [&str; 4] = ["config", "config.json", "config.yml", "config.yaml"];
@@ -29,6 +29,8 @@ pub struct Wanted {
     pub force: bool,
     /// Additions to the environment.
     pub env: BTreeMap<String, String>,
+    /// How Python agents are installed.
+    pub python: python::Settings,
 }
 
 impl Wanted {
@@ -36,8 +38,10 @@ impl Wanted {
     /// crate directory, if any.
     pub fn read_config(&self, source: &Source) -> Result<Option<(PathBuf, String)>, InstallError> {
         let own = match source {
-            Source::Crate(dir) => OWN_CONFIGS.iter().map(|name| dir.join(name)).find(|path| path.is_file()),
-            Source::Packed(_) | Source::Program(_) | Source::Named(_) => None,
+            Source::Crate(dir) | Source::PythonDir(dir) => {
+                OWN_CONFIGS.iter().map(|name| dir.join(name)).find(|path| path.is_file())
+            }
+            _ => None,
         };
         let Some(path) = self.config.clone().or(own) else { return Ok(None) };
         if !path.exists() {
@@ -79,6 +83,9 @@ pub async fn prepare(
             }
             (fetched.program, origin)
         }
+        Source::PythonDir(_) | Source::Wheel(_) | Source::Requirement(_) => {
+            return prepare_python(home, source, stage, wanted, config).await;
+        }
     };
     let description = describe(&program).await?;
     Ok(StagedAgent {
@@ -92,6 +99,30 @@ pub async fn prepare(
         source: origin,
         env: wanted.env,
         installed_by: String::new(),
+        python: None,
+    })
+}
+
+async fn prepare_python(
+    home: &Home,
+    source: &Source,
+    stage: &Path,
+    wanted: Wanted,
+    config: Option<String>,
+) -> Result<StagedAgent, InstallError> {
+    let ready = python::prepare(home, source, stage, &wanted.python).await?;
+    Ok(StagedAgent {
+        program: ready.staged.root.join("bin/python"),
+        package: ready.package,
+        version: ready.version,
+        identity: wanted.identity,
+        default_identity: ready.identity,
+        config: config.or(ready.config),
+        force: wanted.force,
+        source: ready.source,
+        env: wanted.env,
+        installed_by: String::new(),
+        python: Some(ready.staged),
     })
 }
 

@@ -18,7 +18,7 @@ use volttron_utils::keys::{KeyPair, PublicKey, keystore};
 use volttron_utils::time::format_timestamp;
 use volttron_utils::{files, identity};
 
-use super::{InstallError, file};
+use super::{InstallError, file, python};
 use crate::supervisor::installed::{self, InstalledAgent, Manifest, Runtime};
 
 /// A program that is ready to become an agent.
@@ -45,6 +45,9 @@ pub struct StagedAgent {
     /// Identity that asks for it; the platform fills it in.
     #[serde(default)]
     pub installed_by: String,
+    /// The environment, of a Python agent.
+    #[serde(default)]
+    pub python: Option<python::Staged>,
 }
 
 /// An agent that was installed.
@@ -98,7 +101,10 @@ pub fn register(home: &Home, staged: &StagedAgent) -> Result<Installed, InstallE
     let lock = home.bin().join(".lock");
     let _lock = file(&lock, FileLock::acquire(&lock))?;
     let (identity, existing) = choose_identity(home, staged)?;
-    let root = store_program(home, staged)?;
+    let root = match &staged.python {
+        Some(environment) => python::store(home, environment)?,
+        None => store_program(home, staged)?,
+    };
     let exec = Path::new("../../bin")
         .join(root.file_name().unwrap_or_default())
         .join("bin")
@@ -109,9 +115,10 @@ pub fn register(home: &Home, staged: &StagedAgent) -> Result<Installed, InstallE
         version: staged.version.clone(),
         source: staged.source.clone(),
         exec: exec.to_string_lossy().into_owned(),
-        args: Vec::new(),
+        args: staged.python.as_ref().map(|p| p.args.clone()).unwrap_or_default(),
         env: staged.env.clone(),
-        runtime: Runtime::Native,
+        runtime: if staged.python.is_some() { Runtime::Python } else { Runtime::Native },
+        classic: staged.python.as_ref().is_some_and(|p| p.classic),
         installed: format_timestamp(jiff::Timestamp::now()),
         installed_by: staged.installed_by.clone(),
         restart: None,
@@ -267,13 +274,14 @@ pub fn drop_unused_programs(home: &Home) {
     let (agents, _) = installed::list(home);
     let used: Vec<String> =
         agents.iter().filter_map(|a| a.manifest.as_ref()).map(|m| m.exec.clone()).collect();
+    let shared = python::runtimes_of(home, &used);
     for entry in fs::read_dir(home.bin()).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         // The lock. What is under way stands in a dot directory too, but only while the lock is held.
         if name == ".lock" {
             continue;
         }
-        if !used.iter().any(|exec| exec.contains(&format!("/{name}/"))) {
+        if !used.iter().any(|exec| exec.contains(&format!("/{name}/"))) && !shared.contains(&name) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }

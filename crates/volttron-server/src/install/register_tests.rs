@@ -27,6 +27,7 @@ fn staged(dir: &tempfile::TempDir, content: &str) -> StagedAgent {
         force: false,
         source: json!({"kind": "binary"}),
         env: BTreeMap::new(),
+        python: None,
         installed_by: "control.connection".into(),
     }
 }

@@ -19,12 +19,18 @@ pub enum Source {
     Program(PathBuf),
     /// The name of a crate on a registry.
     Named(NamedCrate),
+    /// A directory with a `setup.py` or `pyproject.toml`.
+    PythonDir(PathBuf),
+    /// A Python package, built.
+    Wheel(PathBuf),
+    /// What pip finds: a name on PyPI, perhaps with a version.
+    Requirement(String),
 }
 
 /// What kind of source the operator says it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
-    /// A crate directory
+    /// A crate directory or a Python directory
     Dir,
     /// A packaged crate (NAME-VERSION.crate)
     Crate,
@@ -32,14 +38,21 @@ pub enum Kind {
     Bin,
     /// The name of a crate on a registry
     Registry,
+    /// A Python wheel
+    Wheel,
+    /// What pip finds on PyPI
+    Pypi,
 }
 
-const WORKS: &str = "This version installs crate directories, .crate files, programs built from volttron-client, and \
-                     crates by name from a registry";
+const WORKS: &str = "This version installs crate directories, .crate files, programs built from volttron-client, crates by \
+                     name from a registry, and Python agents (directory, wheel, pypi:NAME)";
 
 /// What `text` is. A path that exists is one; with `kind` or `registry`, only that is considered.
 pub fn recognise(text: &str, kind: Option<Kind>, registry: Option<Registry>) -> Result<Source, InstallError> {
     let path = Path::new(text);
+    if let Some(requirement) = requirement(text, kind) {
+        return Ok(Source::Requirement(requirement));
+    }
     let by_name = registry.is_some() || kind == Some(Kind::Registry);
     let source = if by_name || !path.exists() {
         by_name_or_missing(text, by_name, registry)?
@@ -60,10 +73,12 @@ pub fn recognise(text: &str, kind: Option<Kind>, registry: Option<Registry>) -> 
 impl Source {
     fn kind(&self) -> Kind {
         match self {
-            Self::Crate(_) => Kind::Dir,
+            Self::Crate(_) | Self::PythonDir(_) => Kind::Dir,
             Self::Packed(_) => Kind::Crate,
             Self::Program(_) => Kind::Bin,
             Self::Named(_) => Kind::Registry,
+            Self::Wheel(_) => Kind::Wheel,
+            Self::Requirement(_) => Kind::Pypi,
         }
     }
 }
@@ -71,10 +86,12 @@ impl Source {
 impl Kind {
     fn name(self) -> &'static str {
         match self {
-            Self::Dir => "a crate directory",
+            Self::Dir => "a directory",
             Self::Crate => "a .crate file",
             Self::Bin => "a program",
             Self::Registry => "the name of a crate",
+            Self::Wheel => "a wheel",
+            Self::Pypi => "a requirement for pip",
         }
     }
 }
@@ -83,20 +100,24 @@ fn unsupported(text: &str, why: &str) -> InstallError {
     InstallError::Unsupported { path: text.to_owned(), why: format!("{why}. {WORKS}") }
 }
 
+/// What pip is to find, if this is for pip. The version of a crate would follow an `@`.
+fn requirement(text: &str, kind: Option<Kind>) -> Option<String> {
+    let marked = text.strip_prefix("pypi:").or_else(|| text.contains("==").then_some(text));
+    marked.or_else(|| (kind == Some(Kind::Pypi)).then_some(text)).map(|text| text.trim().to_owned())
+}
+
 fn directory(text: &str, path: &Path) -> Result<Source, InstallError> {
     if path.join("Cargo.toml").is_file() {
         return Ok(Source::Crate(absolute(path)?));
     }
-    let python = ["setup.py", "pyproject.toml"].iter().any(|f| path.join(f).exists());
-    Err(if python {
-        unsupported(text, "this is a Python package")
-    } else if NamedCrate::parse(text, None).is_some() {
-        unsupported(
-            text,
-            "there is no Cargo.toml in this directory; --source registry takes it as a crate's name",
-        )
+    if ["setup.py", "pyproject.toml"].iter().any(|f| path.join(f).exists()) {
+        return Ok(Source::PythonDir(absolute(path)?));
+    }
+    let none = "there is neither Cargo.toml, setup.py nor pyproject.toml in this directory";
+    Err(if NamedCrate::parse(text, None).is_some() {
+        unsupported(text, &format!("{none}; --source registry takes it as a crate's name"))
     } else {
-        unsupported(text, "there is no Cargo.toml in this directory")
+        unsupported(text, none)
     })
 }
 
@@ -111,6 +132,9 @@ fn regular_file(text: &str, path: &Path) -> Result<Source, InstallError> {
     }
     if path.extension().is_some_and(|e| e == "crate") {
         return Ok(Source::Packed(absolute(path)?));
+    }
+    if path.extension().is_some_and(|e| e == "whl") {
+        return Ok(Source::Wheel(absolute(path)?));
     }
     Err(unsupported(text, "this is not a program for this machine"))
 }
@@ -148,16 +172,28 @@ mod tests {
         let mut foreign = fs::read(at("program")).unwrap()[..64].to_vec();
         foreign[18..20].copy_from_slice(&8_u16.to_le_bytes());
         fs::write(at("foreign"), foreign).unwrap();
+        fs::create_dir_all(at("empty")).unwrap();
+        fs::write(at("b.whl"), "").unwrap();
         let go = |name: &str, kind| recognise(at(name).to_str().unwrap(), kind, None);
         assert!(matches!(go("crate", None), Ok(Source::Crate(_))));
         assert!(matches!(go("program", None), Ok(Source::Program(_))));
         assert!(matches!(go("some-1.0.0.crate", None), Ok(Source::Packed(_))));
+        assert!(matches!(go("python", None), Ok(Source::PythonDir(_))));
+        assert!(matches!(go("b.whl", None), Ok(Source::Wheel(_))));
+        for (text, kind, name) in [
+            ("pypi:agent", None, "agent"),
+            ("agent==1.0", None, "agent==1.0"),
+            ("pypi: a >= 2", None, "a >= 2"),
+            ("agent", Some(Kind::Pypi), "agent"),
+        ] {
+            assert_eq!(recognise(text, kind, None).unwrap(), Source::Requirement(name.to_owned()));
+        }
         for (name, kind, expected) in [
-            ("python", None, "Python"),
+            ("empty", None, "nor pyproject"),
             ("text", None, "not a program"),
             ("a.whl", None, "Invalid file"),
             ("foreign", None, "a program for mips"),
-            ("program", Some(Kind::Dir), "this is a program, not a crate directory as --source says"),
+            ("program", Some(Kind::Dir), "this is a program, not a directory as --source says"),
             ("crate", Some(Kind::Registry), "cannot be the name of a crate"),
         ] {
             let error = go(name, kind).unwrap_err().to_string();

@@ -45,6 +45,8 @@ pub struct Request {
     pub environment: Vec<String>,
     /// How to build a crate.
     pub build: BuildRequest,
+    /// How to install a Python agent.
+    pub python: install::python::Settings,
 }
 
 /// How to build a crate.
@@ -125,6 +127,7 @@ pub async fn run(
         config: request.config.clone(),
         force: request.force,
         env: environment(&request.environment)?,
+        python: request.python.clone(),
     };
     let config = wanted.read_config(&source)?;
     if let (Some(identity), false) = (&request.identity, request.force) {

@@ -105,6 +105,12 @@ pub(super) struct Args {
     /// Run every agent as its own user (not built yet)
     #[arg(long, visible_alias = "secure-agent-users", value_name = "True|False", num_args = 0..=1, default_missing_value = "True")]
     pub(super) agent_isolation_mode: Option<String>,
+    /// The Python that Python agents run with; otherwise the first `python` on PATH
+    #[arg(long, value_name = "PATH")]
+    pub(super) agent_python: Option<String>,
+    /// What gives Python agents the client library if that Python has none, as pip takes it
+    #[arg(long, value_name = "REQUIREMENTS")]
+    pub(super) agent_python_client: Option<String>,
     /// Period of the safety check for crashed agents
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub(super) agent_monitor_frequency: u64,

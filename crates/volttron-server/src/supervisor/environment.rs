@@ -30,10 +30,8 @@ pub fn launch_spec(home: &Home, facts: &PlatformFacts, agent: &InstalledAgent) -
             agent.name, agent.identity
         ));
     };
-    match manifest.runtime {
-        Runtime::Native => {}
-        Runtime::Python => return Err("this version starts native agents only".into()),
-        Runtime::External => return Err("it runs outside of the platform and is never started by it".into()),
+    if manifest.runtime == Runtime::External {
+        return Err("it runs outside of the platform and is never started by it".into());
     }
     let mut spec = LaunchSpec {
         exec: agent.dir.path().join(&manifest.exec),
@@ -46,8 +44,43 @@ pub fn launch_spec(home: &Home, facts: &PlatformFacts, agent: &InstalledAgent) -
         return Err(format!("its program {} is missing; install it again", spec.exec.display()));
     }
     fill(&mut spec, home, facts, agent);
+    if manifest.runtime == Runtime::Python {
+        as_python(&mut spec, home, agent, manifest.classic)?;
+    }
     spec.set.extend(manifest.env.iter().map(|(name, value)| (name.clone(), OsString::from(value))));
     Ok(spec)
+}
+
+/// What differs for a Python agent: it gets its keys in the environment, and its own virtual environment.
+fn as_python(
+    spec: &mut LaunchSpec,
+    home: &Home,
+    agent: &InstalledAgent,
+    classic: bool,
+) -> Result<(), String> {
+    let keys = keystore::load(&agent.keystore()).map_err(|e| e.to_string())?;
+    spec.set.retain(|(name, _)| name != "AGENT_KEYSTORE");
+    spec.unset.retain(|name| *name != "AGENT_SECRETKEY");
+    spec.set.push(("AGENT_SECRETKEY".into(), keys.secret.reveal().to_string().into()));
+    spec.unset.extend(["AGENT_KEYSTORE", "PYTHONHOME", "__PYVENV_LAUNCHER__"]);
+    // Python finds its environment by the path it is called with.
+    if let Ok(below) = spec.exec.strip_prefix(agent.dir.path().join("../..")) {
+        spec.exec = home.path().join(below);
+    }
+    if let Some(bin) = spec.exec.parent() {
+        let rest = std::env::var_os("PATH").unwrap_or_default();
+        let dirs = std::iter::once(bin.to_path_buf()).chain(std::env::split_paths(&rest));
+        if let Ok(path) = std::env::join_paths(dirs) {
+            spec.set.push(("PATH".into(), path));
+        }
+        spec.set.extend(bin.parent().map(|root| ("VIRTUAL_ENV".into(), root.into())));
+    }
+    // There it finds its data in a directory named after where it runs, and its keys.
+    let package = agent.package_dir(home);
+    if classic && package.is_dir() {
+        spec.cwd = package;
+    }
+    Ok(())
 }
 
 fn fill(spec: &mut LaunchSpec, home: &Home, facts: &PlatformFacts, agent: &InstalledAgent) {

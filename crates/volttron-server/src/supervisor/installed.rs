@@ -42,6 +42,9 @@ pub struct Manifest {
     pub env: BTreeMap<String, String>,
     /// Who runs it.
     pub runtime: Runtime,
+    /// A Python agent written for 9.x: started in the directory of its package, as there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub classic: bool,
     /// When it was installed, as text.
     #[serde(default)]
     pub installed: String,
@@ -113,6 +116,11 @@ impl InstalledAgent {
     /// Its key pair.
     pub fn keystore(&self) -> PathBuf {
         if self.manifest.is_some() { self.dir.keystore() } else { self.dist_info().join("keystore.json") }
+    }
+
+    /// Where programs of the older layout find it: `agents/<uuid>/<name>`, its package directory there.
+    pub fn package_dir(&self, home: &Home) -> PathBuf {
+        home.agents().join(&self.uuid).join(&self.name)
     }
 
     fn dist_info(&self) -> PathBuf {
@@ -228,8 +236,9 @@ fn replace(path: &Path, content: Option<&str>) -> io::Result<()> {
     }
 }
 
-/// Makes `agents/<uuid>/IDENTITY` and `agents/<uuid>/<name>/<name>.dist-info/{config,keystore.json}` readable for
-/// programs that know the older layout (dropin.md, Files). `agent.link` marks the directory as such.
+/// Makes `agents/<uuid>/IDENTITY`, `agents/<uuid>/<name>/<name>.dist-info/{config,keystore.json}` and the data directory
+/// `agents/<uuid>/<name>/<name>.agent-data` readable for programs that know the older layout (dropin.md, Files), agents
+/// for 9.x among them. `agent.link` marks the directory as such.
 pub fn link_older_paths(home: &Home, agent: &InstalledAgent) -> io::Result<()> {
     if agent.manifest.is_none() {
         return Ok(());
@@ -239,9 +248,14 @@ pub fn link_older_paths(home: &Home, agent: &InstalledAgent) -> io::Result<()> {
     fs::create_dir_all(&info)?;
     files::write_atomic(&root.join("agent.link"), agent.identity.as_bytes(), 0o644)?;
     files::write_atomic(&root.join("IDENTITY"), agent.identity.as_bytes(), 0o644)?;
-    for file in ["config", "keystore.json"] {
-        let link = info.join(file);
-        let target = Path::new("../../..").join(&agent.identity).join(file);
+    let inner = root.join(&agent.name);
+    let data = inner.join(format!("{}.agent-data", agent.name));
+    for (link, up, file) in [
+        (info.join("config"), "../../..", "config"),
+        (info.join("keystore.json"), "../../..", "keystore.json"),
+        (data, "../..", "data"),
+    ] {
+        let target = Path::new(up).join(&agent.identity).join(file);
         match std::os::unix::fs::symlink(target, link) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
             _ => {}

@@ -1,0 +1,1 @@
+"""What agents for VOLTTRON 9.x know as volttron.platform.agent."""
