@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::check_tools;
 use crate::shell::{Outcome, cargo, step, workspace_root};
 
 /// `cargo xtask check`.
@@ -12,7 +13,8 @@ pub fn run() -> Outcome {
         "lints",
         cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
     )?;
-    structure()
+    structure()?;
+    check_tools::run()
 }
 
 /// Every crate is named in docs/architecture.md, every `lib.rs`, `main.rs` and `mod.rs` says what it owns, and of our

@@ -6,7 +6,7 @@ use std::thread;
 
 use volttron_test_registry::{Registry, Server, pack};
 
-use crate::shell::{Outcome, target_dir, workspace_root};
+use crate::shell::{Outcome, cargo, step, target_dir, workspace_root};
 
 /// Options of `cargo xtask dist`.
 #[derive(clap::Args)]
@@ -14,6 +14,9 @@ pub struct Args {
     /// Do not build each crate from its package
     #[arg(long)]
     no_verify: bool,
+    /// Only install the platform and agents from such a registry, with nothing else at hand, and see them work
+    #[arg(long)]
+    check: bool,
     /// Where the registry will be served
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8421")]
     url: String,
@@ -24,6 +27,9 @@ pub struct Args {
 
 /// Runs the task.
 pub fn run(args: &Args) -> Outcome {
+    if args.check {
+        return check();
+    }
     let dist = target_dir().join("dist");
     // Anew: nothing that was packaged once and is no longer there.
     if dist.exists() {
@@ -44,6 +50,13 @@ pub fn run(args: &Args) -> Outcome {
         packed.others
     );
     args.serve.map_or(Ok(()), |port| serve(&registry, port))
+}
+
+/// The long test of `tests/tests/registry/`.
+fn check() -> Outcome {
+    let mut test = cargo();
+    test.args(["test", "--quiet", "--workspace", "--test", "registry", "--", "--ignored", "--nocapture"]);
+    step("from the registry alone", &mut test)
 }
 
 fn serve(registry: &Registry, port: u16) -> Outcome {

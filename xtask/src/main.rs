@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod check;
+mod check_tools;
 mod config_store;
 mod coverage;
 mod demo;
@@ -35,7 +36,7 @@ enum Task {
     Demo(demo::Args),
     /// Install what the tests need (Debian and PyPI packages) and run them all
     Test(test::Args),
-    /// Format, lint and structure checks
+    /// Format, lint and structure checks; licences, interfaces and features where the tools for them are installed
     Check,
     /// Package every public crate, build each alone, and write a static registry with all they need
     Dist(dist::Args),

@@ -1,8 +1,10 @@
 //! Installing crates from a registry and from `.crate` files, with the real cargo. The registry is static and on
 //! loopback, and stands for crates.io; cargo's own home is empty and knows nothing else.
 //!
-//! `tiny` installs crates of a few lines, made here; `whole` this workspace's own, as somebody without it would.
+//! `tiny` installs crates of a few lines, made here; `whole` this workspace's own, as somebody without it would; `alone`
+//! looks at what an agent is built with.
 
+mod alone;
 mod shop;
 mod tiny;
 mod whole;

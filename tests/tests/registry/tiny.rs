@@ -78,6 +78,50 @@ fn a_crate_file_is_installed_and_a_damaged_one_is_not() {
 }
 
 #[test]
+fn a_configuration_that_does_not_fit_is_shown_before_anything_changes() {
+    let shop = Shop::open();
+    let platform = Platform::start();
+    let schema = json!({"type": "object", "properties": {"interval_s": {"type": "integer"}}});
+    let answer = json!({"name": "picky", "version": "1.0.0", "protocol": 1, "config_schema": schema});
+    let source = format!("fn main() {{ println!(\"{{}}\", r#\"{answer}\"#); }}\n");
+    shop.sell("picky", "1.0.0", "", &[("src/main.rs", &source)]);
+    let config = shop.path("picky.config");
+    let file = config.display().to_string();
+    let args = [&["picky", "--vip-identity", "picky", "--agent-config", &file][..], &QUICK].concat();
+    fs::write(&config, "# seconds\ninterval_s: soon\n").expect("write");
+    let error = shop.refused(&platform, &args);
+    assert!(
+        error.contains("line 2: interval_s: soon") && error.contains("not of type \"integer\""),
+        "{error}"
+    );
+    assert_eq!(platform.vctl_json(&["status"]), json!({}));
+    fs::write(&config, "interval_s: 5\n").expect("write");
+    shop.install(&platform, &args);
+}
+
+#[test]
+fn with_a_trusted_key_only_signed_packages_are_installed() {
+    let shop = Shop::open();
+    let platform = Platform::start();
+    let file = sell(&shop, "tiny", "1.0.0");
+    let path = file.display().to_string();
+    platform.configure("trusted-package-keys = RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3");
+    let error = shop.refused(&platform, &[&path]);
+    assert!(error.contains("it is not signed: there is no"), "{error}");
+    // A good signature, of another file.
+    let signature = "untrusted comment: signature from minisign secret key\n\
+        RUQf6LRCGA9i559r3g7V1qNyJDApGip8MfqcadIgT9CuhV3EMhHoN1mGTkUidF/z7SrlQgXdy8ofjb7bNJJylDOocrCo8KLzZwo=\n\
+        trusted comment: timestamp:1633700835\tfile:test\tprehashed\n\
+        wLMDjy9FLAuxZ3q4NlEvkgtyhrr0gtTu6KC4KBJdITbbOeAi1zBIYo0v4iTgt8jJpIidRJnp94ABQkJAgAooBQ==\n";
+    fs::write(format!("{path}.minisig"), signature).expect("write");
+    let error = shop.refused(&platform, &[&path]);
+    assert!(error.contains("none of the trusted keys, or the file was changed"), "{error}");
+    assert_eq!(platform.vctl_json(&["status"]), json!({}), "nothing was installed");
+    // cargo checks what comes from a registry.
+    shop.install(&platform, &[&["tiny"][..], &QUICK].concat());
+}
+
+#[test]
 fn what_cannot_be_installed_is_refused_with_a_reason() {
     let mut shop = Shop::open();
     let platform = Platform::start();

@@ -24,6 +24,9 @@ pub struct Description {
     /// Default identity, perhaps with `{n}`.
     #[serde(default)]
     pub identity: Option<String>,
+    /// JSON schema of its configuration file, if it has one.
+    #[serde(default)]
+    pub config_schema: Option<serde_json::Value>,
 }
 
 /// Runs `program --describe`, without keys and without a home.

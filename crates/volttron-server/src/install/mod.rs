@@ -12,6 +12,8 @@ mod named;
 mod prepare;
 pub mod python;
 mod register;
+mod schema;
+mod signature;
 mod source;
 mod unpack;
 
@@ -21,6 +23,7 @@ pub use build::Build;
 pub use named::{NamedCrate, Registry};
 pub use prepare::{Wanted, prepare};
 pub use register::{Installed, StagedAgent, choose_identity, drop_unused_programs, register};
+pub use signature::TrustedKeys;
 pub use source::{Kind, Source, recognise};
 
 /// Why an agent was not installed. Nothing was changed then.
@@ -36,6 +39,14 @@ pub enum InstallError {
         /// What was given.
         path: String,
         /// What it is, and what would work.
+        why: String,
+    },
+    /// It is not signed as the platform's configuration demands.
+    #[error("{path} is not installed: {why}")]
+    Signature {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with its signature.
         why: String,
     },
     /// cargo did not build it.

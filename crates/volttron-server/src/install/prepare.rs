@@ -11,6 +11,7 @@ use volttron_utils::home::Home;
 use super::build::Build;
 use super::describe::describe;
 use super::register::sha256;
+use super::schema::fits;
 use super::source::Source;
 use super::unpack::unpack;
 use super::{InstallError, StagedAgent, file, python};
@@ -88,6 +89,9 @@ pub async fn prepare(
         }
     };
     let description = describe(&program).await?;
+    if let (Some(text), Some(schema)) = (&config, &description.config_schema) {
+        fits(text, schema, &description.name)?;
+    }
     Ok(StagedAgent {
         program,
         package: description.name,

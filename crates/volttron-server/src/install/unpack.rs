@@ -27,10 +27,21 @@ pub fn unpack(file: &Path, dir: &Path) -> Result<PathBuf, InstallError> {
         }
         Fault::File(source) => InstallError::File { path: dir.to_owned(), source },
     })?;
-    if !top.join("Cargo.toml").is_file() {
+    let manifest = top.join("Cargo.toml");
+    if !manifest.is_file() {
         return Err(bad("this .crate file has no Cargo.toml: it is no packaged crate".into()));
     }
+    super::file(&manifest, stand_alone(&manifest))?;
     Ok(top)
+}
+
+/// Makes the crate a workspace of its own, or cargo would look for one in the directories above the home.
+fn stand_alone(manifest: &Path) -> io::Result<()> {
+    let text = fs::read_to_string(manifest)?;
+    if text.lines().any(|line| line.trim() == "[workspace]") {
+        return Ok(());
+    }
+    fs::write(manifest, text + "\n[workspace]\n")
 }
 
 /// Why an archive is not unpacked.
@@ -167,6 +178,8 @@ mod tests {
         let top = top.unwrap();
         assert_eq!(top, dir.path().join("into/here/some-1.0.0"));
         assert_eq!(fs::read_to_string(top.join("src/main.rs")).unwrap(), "fn main() {}");
+        let manifest = fs::read_to_string(top.join("Cargo.toml")).unwrap();
+        assert_eq!(manifest, "[package]\n[workspace]\n", "of its own, whatever surrounds it");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Readers and writers only. What an option means belongs to the program that has it.
 
 mod csv;
+mod locate;
 mod options;
 mod yaml;
 
@@ -12,6 +13,7 @@ use std::{fs, io};
 use serde_json::{Map, Value};
 
 pub use self::csv::{BadCsv, csv_to_json};
+pub use self::locate::line_of;
 pub use self::options::{BadFlag, Entry, OptionError, OptionFile, flag_value};
 pub use self::yaml::{BadYaml, parse_yaml};
 use crate::json;

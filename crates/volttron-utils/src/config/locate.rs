@@ -1,0 +1,135 @@
+//! Where in a configuration text a value stands, for messages about it.
+
+use saphyr_parser::{Event, Marker, Parser};
+
+use crate::json;
+
+/// The line, from 1, of the value that this JSON pointer (RFC 6901) names; of its key, if it has one. None if there is
+/// no such value, or if the text cannot be read that far.
+///
+/// JSON is read as the YAML that it nearly is: only its comments go first.
+pub fn line_of(text: &str, pointer: &str) -> Option<usize> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let stripped = json::strip_comments(text);
+    let json = stripped.trim_start().starts_with(['{', '[']);
+    // Tabs may indent JSON, but not YAML.
+    let text = if json { stripped.replace('\t', " ") } else { text.to_owned() };
+    let wanted: Vec<String> =
+        pointer.split('/').skip(1).map(|t| t.replace("~1", "/").replace("~0", "~")).collect();
+    let mut walk = Walk::default();
+    let mut parser = Parser::new_from_str(&text);
+    while let Some(Ok((event, span))) = parser.next_event() {
+        if let Some(found) = walk.step(&event, span.start, &wanted) {
+            return Some(found);
+        }
+    }
+    None
+}
+
+/// What is open around the present place.
+#[derive(Debug)]
+enum Open {
+    Sequence {
+        next: usize,
+    },
+    /// The key that was read last, with its line, until its value ends.
+    Mapping {
+        key: Option<(String, usize)>,
+    },
+}
+
+#[derive(Debug, Default)]
+struct Walk {
+    open: Vec<Open>,
+}
+
+impl Walk {
+    /// The line that is wanted, if this event begins its value.
+    fn step(&mut self, event: &Event<'_>, start: Marker, wanted: &[String]) -> Option<usize> {
+        match event {
+            Event::Scalar(text, ..) if self.is_key() => {
+                if let Some(Open::Mapping { key }) = self.open.last_mut() {
+                    *key = Some((text.to_string(), start.line()));
+                }
+            }
+            Event::Scalar(..) | Event::Alias(_) => {
+                if self.is_at(wanted) {
+                    return Some(self.line(start));
+                }
+                self.close();
+            }
+            Event::SequenceStart(..) | Event::MappingStart(..) => {
+                if self.is_at(wanted) {
+                    return Some(self.line(start));
+                }
+                self.open.push(match event {
+                    Event::SequenceStart(..) => Open::Sequence { next: 0 },
+                    _ => Open::Mapping { key: None },
+                });
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                self.open.pop();
+                self.close();
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn is_key(&self) -> bool {
+        matches!(self.open.last(), Some(Open::Mapping { key: None }))
+    }
+
+    fn is_at(&self, wanted: &[String]) -> bool {
+        wanted.len() == self.open.len()
+            && self.open.iter().zip(wanted).all(|(open, wanted)| match open {
+                Open::Sequence { next } => next.to_string() == *wanted,
+                Open::Mapping { key } => key.as_ref().is_some_and(|(key, _)| key == wanted),
+            })
+    }
+
+    /// The line of the key of what begins here, or of itself.
+    fn line(&self, start: Marker) -> usize {
+        match self.open.last() {
+            Some(Open::Mapping { key: Some((_, line)) }) => *line,
+            _ => start.line(),
+        }
+    }
+
+    /// A value has ended.
+    fn close(&mut self) {
+        match self.open.last_mut() {
+            Some(Open::Sequence { next }) => *next += 1,
+            Some(Open::Mapping { key }) => *key = None,
+            None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_found_in_json_and_in_yaml() {
+        let json =
+            "{ // tcp\n\t\"a\": 1,\n  \"b\": [\n    {\"x/y\": 2},\n    true # no\n  ],\n  \"c\":\n    5\n}";
+        let yaml = "# note\na: 1\nurl: tcp://here\nb:\n  - x: 1\n    z: 2\n  - [3,\n     4]\n";
+        for (text, pointer, line) in [
+            (json, "", Some(1)),
+            (json, "/a", Some(2)),
+            (json, "/b", Some(3)),
+            (json, "/b/0/x~1y", Some(4)),
+            (json, "/b/1", Some(5)),
+            (json, "/c", Some(7)),
+            (json, "/d", None),
+            (yaml, "/url", Some(3)),
+            (yaml, "/b/0/z", Some(6)),
+            (yaml, "/b/1/1", Some(8)),
+            (yaml, "/b/2", None),
+            ("{", "/a", None),
+        ] {
+            assert_eq!(line_of(text, pointer), line, "{pointer} of {text}");
+        }
+    }
+}
