@@ -105,6 +105,8 @@ impl Shop {
         let home = std::env::var_os("HOME").map_or_else(|| "/".into(), PathBuf::from);
         let rustup = std::env::var_os("RUSTUP_HOME").map_or_else(|| home.join(".rustup"), PathBuf::from);
         command.env("CARGO_HOME", self.cargo_home()).env("RUSTUP_HOME", rustup);
+        // Nobody debugs what is built here, and it is most of what building and linking takes.
+        command.env("CARGO_PROFILE_DEV_DEBUG", "0");
     }
 
     /// Installs and gives the result object.

@@ -63,6 +63,33 @@ fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
     result
 }
 
+/// Unpacks a packaged crate, so that it is a directory that cargo takes.
+fn unpack(file: &Path, dir: &Path) {
+    fs::create_dir_all(dir).expect("a directory");
+    let tar =
+        Command::new("tar").args(["--strip-components=1", "-xzf"]).arg(file).arg("-C").arg(dir).status();
+    assert!(tar.expect("run tar").success(), "unpack {}", file.display());
+}
+
+#[test]
+fn the_registry_has_all_that_the_packaged_crates_are_locked_to() {
+    let shop = Shop::open();
+    let root = sources().parent().expect("the workspace").to_owned();
+    let packed = pack(&root, &shop.path("packing"), shop.registry(), false).expect("packed");
+    assert!(packed.ours.len() >= 10 && packed.others > 100, "{packed:?}");
+    for (name, file) in &packed.ours {
+        let dir = shop.path(&format!("unpacked/{name}"));
+        unpack(file, &dir);
+        let mut cargo = Command::new("cargo");
+        cargo.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        shop.furnish(&mut cargo);
+        // Finds every locked version in the index, with its checksum, and downloads nothing: publishing has read the files.
+        let output =
+            cargo.args(["update", "--workspace", "--locked"]).current_dir(&dir).output().expect("run cargo");
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 #[test]
 #[ignore = "builds the platform from nothing, minutes of work; `cargo xtask dist --check` runs it"]
 fn the_platform_and_its_agents_come_from_a_registry_alone() {

@@ -1,4 +1,4 @@
-//! Signed packages: with trusted keys in the platform's configuration (`trusted-package-keys`), a `.crate` file or a
+//! Signed packages: with trusted keys in the platform's configuration (`trusted-package-keys`), a `.crate` file, a wheel or a
 //! program is installed only if the minisign signature beside it, `FILE.minisig`, is of one of them.
 //!
 //! Crates from a registry are not concerned: cargo checks them against the registry's index. Nor are crate directories,
@@ -39,7 +39,9 @@ impl TrustedKeys {
     /// Refuses a file that none of the keys has signed. Without keys, nothing is demanded.
     pub fn check(&self, source: &Source) -> Result<(), InstallError> {
         match source {
-            Source::Packed(path) | Source::Program(path) if !self.keys.is_empty() => self.check_file(path),
+            Source::Packed(path) | Source::Program(path) | Source::Wheel(path) if !self.keys.is_empty() => {
+                self.check_file(path)
+            }
             _ => Ok(()),
         }
     }

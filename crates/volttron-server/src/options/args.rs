@@ -117,7 +117,7 @@ pub(super) struct Args {
     /// Where metrics are served: off, unix:PATH, or a loopback PORT or HOST:PORT
     #[arg(long, value_name = "ADDRESS")]
     pub(super) metrics_address: Option<String>,
-    /// minisign keys, or files with one: `vctl install` takes only .crate files and programs that one of them has signed
+    /// minisign keys, or files with one: `vctl install` takes only .crate files, wheels and programs that one of them has signed
     #[arg(long, value_name = "KEY[,..]")]
     pub(super) trusted_package_keys: Option<String>,
     /// Accept unknown keys and remember them; for setting up several platforms
