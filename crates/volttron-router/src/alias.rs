@@ -6,6 +6,7 @@
 use std::hash::{Hash as _, Hasher as _};
 
 use rustc_hash::{FxHashMap, FxHasher};
+use volttron_utils::vip::subsystem;
 
 use crate::peers::PeerId;
 
@@ -31,12 +32,17 @@ impl AddressedNames {
     }
 
     /// `requester` addressed `service` by its alias number `alias`.
-    pub fn remember(&mut self, requester: PeerId, service: PeerId, subsystem: &[u8], id: &[u8], alias: u8) {
+    pub fn remember(&mut self, requester: PeerId, service: PeerId, used: &[u8], id: &[u8], alias: u8) {
         if self.by_request.len() >= CAPACITY {
             self.by_request.clear();
         }
-        let request = request_hash(subsystem, id);
+        let request = request_hash(used, id);
         self.by_request.insert(Key { requester, service, request }, alias);
+        if !id.is_empty() {
+            // A call may ask the service to open a channel, in which the service speaks first.
+            let request = request_hash(subsystem::CHANNEL.as_bytes(), b"");
+            self.by_request.insert(Key { requester, service, request }, alias);
+        }
     }
 
     /// `service` sends to `requester`: the alias it was addressed by, if this is the answer. Exchanges without an

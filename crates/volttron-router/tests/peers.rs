@@ -234,6 +234,9 @@ fn an_answer_carries_the_name_that_was_addressed() {
             "control|VIP1|control|r1|RPC|again",
         ]
     );
+    // A channel that the call asked for: the service speaks first.
+    net.send_local(control, &["alice", "VIP1", "", "", "channel", "first"]);
+    assert_eq!(net.lines("alice"), ["platform.control|VIP1|platform.control||channel|first"]);
     // Channels have no id; the name stays.
     net.send("alice", &["platform.control", "VIP1", "", "", "channel", "c"]);
     for _ in 0..2 {

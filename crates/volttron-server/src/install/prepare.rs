@@ -104,6 +104,7 @@ pub async fn prepare(
         env: wanted.env,
         installed_by: String::new(),
         python: None,
+        keys: None,
     })
 }
 
@@ -127,6 +128,7 @@ async fn prepare_python(
         env: wanted.env,
         installed_by: String::new(),
         python: Some(ready.staged),
+        keys: None,
     })
 }
 

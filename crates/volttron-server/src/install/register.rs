@@ -48,6 +48,9 @@ pub struct StagedAgent {
     /// The environment, of a Python agent.
     #[serde(default)]
     pub python: Option<python::Staged>,
+    /// Keys for a new agent; made up otherwise.
+    #[serde(skip)]
+    pub keys: Option<KeyPair>,
 }
 
 /// An agent that was installed.
@@ -218,8 +221,8 @@ fn create(
     let dir = AgentDir::at(home.agents().join(format!(".tmp-{uuid}")));
     let _ = fs::remove_dir_all(dir.path());
     file(&dir.data(), fs::create_dir_all(dir.data()))?;
-    let keys =
-        older.and_then(|agent| keystore::load(&agent.keystore()).ok()).unwrap_or_else(KeyPair::generate);
+    let keys = older.and_then(|agent| keystore::load(&agent.keystore()).ok()).or_else(|| staged.keys.clone());
+    let keys = keys.unwrap_or_else(KeyPair::generate);
     keystore::write(&dir.keystore(), &keys)?;
     write(&dir.uuid(), &uuid)?;
     write(&dir.name(), &format!("{}-{}", staged.package, staged.version))?;
@@ -269,12 +272,14 @@ fn write(path: &Path, text: &str) -> Result<(), InstallError> {
     file(path, files::write_atomic(path, text.as_bytes(), 0o644))
 }
 
-/// Deletes programs that no agent refers to. An agent that still runs one keeps it until it ends.
+/// Deletes programs that no agent refers to. An agent that still runs one keeps it until it ends. They are out of the way at
+/// once; deleting them goes on behind: an environment of a Python agent has thousands of files.
 pub fn drop_unused_programs(home: &Home) {
     let (agents, _) = installed::list(home);
     let used: Vec<String> =
         agents.iter().filter_map(|a| a.manifest.as_ref()).map(|m| m.exec.clone()).collect();
     let shared = python::runtimes_of(home, &used);
+    let mut doomed = Vec::new();
     for entry in fs::read_dir(home.bin()).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         // The lock. What is under way stands in a dot directory too, but only while the lock is held.
@@ -282,8 +287,16 @@ pub fn drop_unused_programs(home: &Home) {
             continue;
         }
         if !used.iter().any(|exec| exec.contains(&format!("/{name}/"))) && !shared.contains(&name) {
-            let _ = fs::remove_dir_all(entry.path());
+            let aside = home.bin().join(format!(".removed-{}", uuid::Uuid::new_v4()));
+            doomed.extend(fs::rename(entry.path(), &aside).is_ok().then_some(aside));
         }
+    }
+    if !doomed.is_empty() {
+        std::thread::spawn(move || {
+            for path in doomed {
+                let _ = fs::remove_dir_all(path);
+            }
+        });
     }
 }
 

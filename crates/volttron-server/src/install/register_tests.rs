@@ -28,6 +28,7 @@ fn staged(dir: &tempfile::TempDir, content: &str) -> StagedAgent {
         source: json!({"kind": "binary"}),
         env: BTreeMap::new(),
         python: None,
+        keys: None,
         installed_by: "control.connection".into(),
     }
 }

@@ -86,6 +86,8 @@ pub struct Options {
     pub shutdown_timeout: Duration,
     /// Waiting times before restarts of a crashed agent.
     pub restart_delays: Vec<Duration>,
+    /// How Python agents are installed and run.
+    pub python: crate::install::python::Settings,
     /// Period of the supervisor's safety sweep.
     pub agent_monitor_period: Duration,
     /// Where metrics are served.
@@ -245,6 +247,11 @@ impl Options {
             rpc_pubsub: args.rpc_pubsub,
             shutdown_timeout: Duration::from_secs(args.shutdown_timeout),
             restart_delays: restart_delays(&args.restart_delay)?,
+            python: crate::install::python::Settings::new(
+                &home,
+                args.agent_python.as_deref(),
+                args.agent_python_client.as_deref(),
+            ),
             agent_monitor_period: Duration::from_secs(frequency.max(1)),
             metrics: metrics_address(&home, args.metrics_address.as_deref())?,
             metrics_by_default: args.metrics_address.is_none(),

@@ -64,6 +64,7 @@ pub(super) async fn serve(options: &Options, prepared: Prepared) -> Result<(), P
         server_key: keys.as_ref().map(|k| k.public.to_string()),
         instance_name: options.instance_name.clone(),
         since,
+        python: options.python.clone(),
     };
     let control = ControlService::new(control_deps.clone());
     let (control, store, auth_service, keydiscovery, rpc_pubsub) = tokio::try_join!(

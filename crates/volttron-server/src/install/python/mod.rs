@@ -56,15 +56,16 @@ impl Settings {
     /// As the home's `config` says (`agent-python`, `agent-python-client`).
     pub fn from_home(home: &Home) -> Self {
         let file = OptionFile::load_or_empty(&home.config_file()).ok();
-        let setting = |key: &str| {
-            let sections = ["volttron", "global", "volttron-ctl"];
-            file.as_ref().and_then(|f| f.get(&sections, key)).filter(|text| !text.is_empty())
-        };
+        let setting =
+            |key: &str| file.as_ref().and_then(|f| f.get(&["volttron", "global", "volttron-ctl"], key));
+        Self::new(home, setting("agent-python").as_deref(), setting("agent-python-client").as_deref())
+    }
+
+    /// With this interpreter and these requirements, where they are set.
+    pub fn new(home: &Home, interpreter: Option<&str>, client: Option<&str>) -> Self {
         Self {
-            interpreter: setting("agent-python").map(|text| home.expand(&text).into()),
-            client: setting("agent-python-client")
-                .map(|text| text.split_whitespace().map(str::to_owned).collect())
-                .unwrap_or_default(),
+            interpreter: interpreter.filter(|text| !text.is_empty()).map(|text| home.expand(text).into()),
+            client: client.unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
             ..Self::default()
         }
     }

@@ -75,7 +75,7 @@ impl Control {
 
 impl Control {
     /// Installs a staged program. An agent that it replaces is stopped first; whoever asked starts it again.
-    async fn install(&self, staged: StagedAgent) -> Result<Installed, RpcError> {
+    pub(super) async fn install(&self, staged: StagedAgent) -> Result<Installed, RpcError> {
         let home = self.supervisor().home().clone();
         let (_, existing) = choose_identity(&home, &staged).map_err(refused)?;
         let mut was_running = false;
@@ -101,7 +101,7 @@ impl Control {
     }
 }
 
-fn refused(error: InstallError) -> RpcError {
+pub(super) fn refused(error: InstallError) -> RpcError {
     match error {
         InstallError::IdentityExists(_) => RpcError::value_error("Identity already exists, but not forced!"),
         InstallError::BadIdentity(_) | InstallError::DefaultTaken(_) => {
@@ -197,12 +197,6 @@ pub fn register_changes(b: &mut Registrar<Control>) {
         let mut staged = r.arg::<StagedAgent>("agent")?;
         staged.installed_by.clone_from(&r.caller.user);
         s.install(staged).await
-    });
-    let install = change("install_agent").param("filename").var_args().var_kwargs();
-    b.rpc(install, |_: Arc<Control>, _: Request| async move {
-        let why = "packages sent over a channel cannot be installed by this version; use its vctl install, \
-                   which takes crate directories and programs";
-        Err::<(), _>(RpcError::runtime_error(why))
     });
     b.rpc(change("start_agent").param("uuid"), |s: Arc<Control>, r: Request| async move {
         s.start(&uuid(&r)?).await

@@ -5,8 +5,10 @@
 //! bus, and tells the router when an agent's process has ended. Its health is the bus's: BAD while a peer loses messages.
 
 mod agents;
+mod install_agent;
 mod observe;
 mod slow;
+mod transfer;
 mod watch;
 
 use std::sync::Arc;
@@ -37,6 +39,8 @@ pub struct ControlDeps {
     pub instance_name: String,
     /// When the platform came up.
     pub since: std::time::Instant,
+    /// How Python agents are installed.
+    pub python: crate::install::python::Settings,
 }
 
 impl ControlDeps {
@@ -50,6 +54,7 @@ impl ControlDeps {
 /// The service.
 pub struct Control {
     deps: ControlDeps,
+    turns: install_agent::Turns,
     watches: watch::Watches,
 }
 
@@ -62,7 +67,7 @@ impl std::fmt::Debug for Control {
 impl Control {
     /// A control service over these.
     pub fn new(deps: ControlDeps) -> Self {
-        Self { deps, watches: watch::Watches::default() }
+        Self { deps, turns: install_agent::Turns::default(), watches: watch::Watches::default() }
     }
 
     fn supervisor(&self) -> &Arc<Supervisor> {
@@ -111,6 +116,7 @@ impl Agent for Control {
         });
         agents::register_reads(b);
         agents::register_changes(b);
+        install_agent::register(b);
         register_platform(b);
         watch::register(b);
         b.on_start(|s: Arc<Self>, cx: Cx| async move {

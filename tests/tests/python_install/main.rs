@@ -1,0 +1,7 @@
+//! Installing unmodified Python agents, and their life under our platform.
+
+mod bad_input;
+mod commands;
+mod remote;
+mod side_by_side;
+mod site;
