@@ -147,6 +147,7 @@ fn what_cannot_be_installed_is_refused_with_a_reason() {
         (vec!["two"], "choose one with --bin: one, other"),
         (vec!["two", "--bin", "third"], "third"),
         (vec!["tiny", "--registry", "elsewhere"], "elsewhere"),
+        (vec!["never-seen", "--offline"], "--offline forbids it"),
     ] {
         let error = shop.refused(&platform, &[&args[..], &QUICK].concat());
         assert!(error.contains(expected), "{args:?}: {error}");

@@ -56,11 +56,22 @@ fn row(platform: &Platform, identity: &str) -> Value {
     platform.vctl_json(&["status"])[identity].clone()
 }
 
+/// Says how long it took, and how much of that the processor worked: on a busy machine the second is the figure.
 fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
-    let begin = Instant::now();
+    let (begin, worked) = (Instant::now(), children_seconds());
     let result = work();
-    eprintln!("{what}: {:.1} s", begin.elapsed().as_secs_f64());
+    let worked = children_seconds() - worked;
+    eprintln!("{what}: {:.1} s, {worked:.1} s of processor time", begin.elapsed().as_secs_f64());
     result
+}
+
+/// Processor time of all processes that this one started and that have ended (proc(5): `cutime` and `cstime`).
+fn children_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").expect("Linux");
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |n: usize| fields[n].parse::<f64>().expect("a number");
+    (ticks(13) + ticks(14))
+        / f64::from(u32::try_from(rustix::param::clock_ticks_per_second()).expect("small"))
 }
 
 /// Unpacks a packaged crate, so that it is a directory that cargo takes.

@@ -162,6 +162,9 @@ impl Build<'_> {
             return error;
         }
         match self.versions(run, stage, named).await {
+            None if self.offline => run.failed(
+                "cargo has not downloaded it before, or not this version, and --offline forbids it to do so now",
+            ),
             Some(versions) => run.failed(format!("there is no such version; there are: {versions}")),
             None => run.failed(format!("there is no crate {} on {}", named.name, named.registry_name())),
         }

@@ -15,6 +15,7 @@ mod register;
 mod schema;
 mod signature;
 mod source;
+mod stage;
 mod unpack;
 
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ pub use prepare::{Wanted, prepare};
 pub use register::{Installed, StagedAgent, choose_identity, drop_unused_programs, register};
 pub use signature::TrustedKeys;
 pub use source::{Kind, Source, recognise};
+pub use stage::Stage;
 
 /// Why an agent was not installed. Nothing was changed then.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,6 @@
 //! section 4.4).
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -135,15 +134,15 @@ pub async fn run(
         refuse_existing(session, identity).await?;
     }
     let found_config = config.as_ref().map(|(path, _)| path.clone()).filter(|_| request.config.is_none());
-    let stage = home.cache().join("stage").join(uuid::Uuid::new_v4().to_string());
+    let stage = install::Stage::open(home)?;
     let build = build(&request.build);
-    let staged = install::prepare(home, &source, &build, &stage, wanted, config.map(|(_, text)| text)).await;
+    let staged =
+        install::prepare(home, &source, &build, stage.path(), wanted, config.map(|(_, text)| text)).await;
     let installed = match staged {
         Ok(staged) => hand_over(session, &staged).await,
         Err(error) => Err(error.into()),
     };
-    // Disposable; what stays behind costs only space.
-    let _ = fs::remove_dir_all(&stage);
+    drop(stage);
     finish(session, home, &request, installed?, found_config).await
 }
 
