@@ -24,7 +24,6 @@ pub use build::Build;
 pub use named::{NamedCrate, Registry};
 pub use prepare::{Wanted, prepare};
 pub use register::{Installed, StagedAgent, choose_identity, drop_unused_programs, register};
-pub use signature::TrustedKeys;
 pub use source::{Kind, Source, recognise};
 pub use stage::Stage;
 

@@ -12,6 +12,7 @@ use super::build::Build;
 use super::describe::describe;
 use super::register::sha256;
 use super::schema::fits;
+use super::signature::TrustedKeys;
 use super::source::Source;
 use super::unpack::unpack;
 use super::{InstallError, StagedAgent, file, python};
@@ -54,7 +55,8 @@ impl Wanted {
     }
 }
 
-/// Builds a crate into `stage`, or takes a program as it is, and asks it what it is. `build` says how to build.
+/// Builds a crate into `stage`, or takes a program as it is, and asks it what it is. `build` says how to build. Every
+/// installation passes here, so this is where packages that must be signed are checked.
 pub async fn prepare(
     home: &Home,
     source: &Source,
@@ -63,6 +65,7 @@ pub async fn prepare(
     wanted: Wanted,
     config: Option<String>,
 ) -> Result<StagedAgent, InstallError> {
+    TrustedKeys::of(home)?.check(source)?;
     file(stage, fs::create_dir_all(stage))?;
     let (program, origin) = match source {
         Source::Crate(path) => {

@@ -2,6 +2,7 @@
 //! over. One that a killed process left behind goes with the next installation.
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use volttron_utils::files::FileLock;
@@ -12,7 +13,7 @@ use super::{InstallError, file};
 /// The name of a lock file ends like this; its directory is called the same without it.
 const LOCK: &str = "lock";
 
-/// A directory to work in, which goes with this value.
+/// A directory to work in, closed to other users, which goes with this value.
 #[derive(Debug)]
 pub struct Stage {
     dir: PathBuf,
@@ -31,7 +32,7 @@ impl Stage {
             let lock = file(&path, FileLock::acquire(&path))?;
             // Somebody who clears away may have seen the file before it was locked.
             if path.exists() {
-                file(&dir, fs::create_dir(&dir))?;
+                file(&dir, fs::DirBuilder::new().mode(0o700).create(&dir))?;
                 return Ok(Self { dir, lock });
             }
         }

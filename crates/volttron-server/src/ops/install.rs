@@ -121,7 +121,6 @@ pub async fn run(
         check_priority(priority).map_err(|e| OpError::Usage(e.to_string()))?;
     }
     let source = install::recognise(&request.path, request.kind, request.registry.clone())?;
-    install::TrustedKeys::of(home)?.check(&source)?;
     let wanted = Wanted {
         identity: request.identity.clone(),
         config: request.config.clone(),

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use volttron_utils::keys::KeyPair;
 use super::agents::refused;
 use super::{Control, change, transfer};
 use crate::install::python::Settings;
-use crate::install::{self, Build, InstallError, Kind, StagedAgent, Wanted};
+use crate::install::{self, Build, InstallError, Kind, Stage, StagedAgent, Wanted};
 
 /// Installations that may run at a time.
 const AT_ONCE: usize = 2;
@@ -161,22 +161,19 @@ impl Extras {
     }
 }
 
-/// A private directory, deleted when dropped.
-struct Stage(PathBuf);
+/// The directory to work in. Environments have thousands of files: they do not go on a thread that serves calls.
+struct Workplace(Option<Stage>);
 
-impl Stage {
-    fn make(cache: &Path) -> std::io::Result<Self> {
-        let path = cache.join("stage").join(uuid::Uuid::new_v4().to_string());
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
-        Ok(Self(path))
+impl Workplace {
+    fn path(&self) -> &Path {
+        self.0.as_ref().map_or(Path::new(""), Stage::path)
     }
 }
 
-impl Drop for Stage {
+impl Drop for Workplace {
     fn drop(&mut self) {
-        let path = std::mem::take(&mut self.0);
-        // Environments have thousands of files: not on a thread that serves calls.
-        std::thread::spawn(move || fs::remove_dir_all(path));
+        let stage = self.0.take();
+        std::thread::spawn(move || drop(stage));
     }
 }
 
@@ -200,11 +197,10 @@ impl Control {
         let _turn = turns.running.acquire().await.map_err(|e| RpcError::internal(&e.to_string()))?;
 
         let home = self.supervisor().home().clone();
-        let stage = Stage::make(&home.cache())
-            .map_err(|e| RpcError::runtime_error(format!("{}: {e}", home.cache().display())))?;
+        let stage = Workplace(Some(Stage::open(&home).map_err(refused)?));
         let (text, kind) = match &order.channel {
             Some(channel) => {
-                let path = stage.0.join(order.file_name()?);
+                let path = stage.path().join(order.file_name()?);
                 transfer::receive(&request.cx, &request.caller.peer, channel, &path).await?;
                 // A program has to be executable to say what it is.
                 let _ = fs::set_permissions(&path, fs::Permissions::from_mode(0o700));
@@ -226,7 +222,7 @@ impl Control {
             env: extras.env,
             python,
         };
-        let job = Job { text, kind, bin: extras.bin, wanted, config, stage: stage.0.join("build") };
+        let job = Job { text, kind, bin: extras.bin, wanted, config, stage: stage.path().join("build") };
         let mut staged = job.run(home).await?;
         if order.channel.is_some() {
             staged.source = json!({"kind": "sent", "file": order.file_name()?});
