@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod commands;
+mod older;
 mod remote;
 mod side_by_side;
 mod site;

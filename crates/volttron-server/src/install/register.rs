@@ -141,7 +141,7 @@ pub fn register(home: &Home, staged: &StagedAgent) -> Result<Installed, InstallE
         .ok_or_else(|| InstallError::Config(format!("the directory of {identity} is incomplete")))?;
     let public_key = keystore::load(&agent.keystore())?.public;
     file(agent.dir.path(), installed::link_older_paths(home, &agent))?;
-    drop_unused_programs(home);
+    sweep(home);
     Ok(Installed { uuid, identity, public_key, was_running: false })
 }
 
@@ -275,6 +275,14 @@ fn write(path: &Path, text: &str) -> Result<(), InstallError> {
 /// Deletes programs that no agent refers to. An agent that still runs one keeps it until it ends. They are out of the way at
 /// once; deleting them goes on behind: an environment of a Python agent has thousands of files.
 pub fn drop_unused_programs(home: &Home) {
+    // What an installation has just put there belongs to nobody yet.
+    if let Ok(_lock) = FileLock::acquire(&home.bin().join(".lock")) {
+        sweep(home);
+    }
+}
+
+/// Only under the lock.
+fn sweep(home: &Home) {
     let (agents, _) = installed::list(home);
     let used: Vec<String> =
         agents.iter().filter_map(|a| a.manifest.as_ref()).map(|m| m.exec.clone()).collect();

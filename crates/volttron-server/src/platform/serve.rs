@@ -119,6 +119,7 @@ fn supervisor(options: &Options, keys: Option<&KeyPair>) -> Result<Arc<Superviso
         server_key: keys.map(|k| k.public.to_string()),
         message_bus: "zmq".to_owned(),
         instance_name: options.instance_name.clone(),
+        python: options.python.interpreter.clone(),
     };
     Supervisor::new(SupervisorOptions {
         home: options.home.clone(),

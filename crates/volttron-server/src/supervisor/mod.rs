@@ -10,6 +10,7 @@ mod launcher;
 mod logs;
 pub mod machine;
 mod orphans;
+mod python;
 mod running;
 
 pub use installed::{InstalledAgent, Manifest};

@@ -1,0 +1,141 @@
+//! Starting Python agents: those installed here, in an environment of their own, and those that a 9.x platform installed
+//! (lifecycle.md section 5, home.md section 2).
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use volttron_utils::files;
+use volttron_utils::home::Home;
+use volttron_utils::keys::keystore;
+
+use super::environment::{PlatformFacts, fill};
+use super::installed::InstalledAgent;
+use super::launcher::LaunchSpec;
+use crate::install::python::on_path;
+
+/// Most bytes read of an `entry_points.txt`.
+const MAX_ENTRY_POINTS: u64 = 1 << 20;
+
+/// What differs from a native agent: it gets its keys in the environment, and its own virtual environment.
+pub(super) fn adapt(
+    spec: &mut LaunchSpec,
+    home: &Home,
+    agent: &InstalledAgent,
+    classic: bool,
+) -> Result<(), String> {
+    give_keys(spec, agent)?;
+    // Python finds its environment by the path it is called with.
+    if let Ok(below) = spec.exec.strip_prefix(agent.dir.path().join("../..")) {
+        spec.exec = home.path().join(below);
+    }
+    if let Some(bin) = spec.exec.parent() {
+        let root = bin.parent().map(|root| ("VIRTUAL_ENV".into(), root.into()));
+        let path = before("PATH", bin);
+        spec.set.push(("PATH".into(), path));
+        spec.set.extend(root);
+    }
+    // There it finds its data in a directory named after where it runs, and its keys.
+    let package = agent.package_dir(home);
+    if classic && package.is_dir() {
+        spec.cwd = package;
+    }
+    Ok(())
+}
+
+/// How to launch an agent that a 9.x platform installed: its code lies in its directory; Python, and VOLTTRON in it, are
+/// the operator's.
+pub(super) fn older(
+    home: &Home,
+    facts: &PlatformFacts,
+    agent: &InstalledAgent,
+) -> Result<LaunchSpec, String> {
+    let package = agent.dir.path().join(&agent.name);
+    let entry_points = package.join(format!("{}.dist-info", agent.name)).join("entry_points.txt");
+    let text = files::read_bounded(&entry_points, MAX_ENTRY_POINTS)
+        .map_err(|e| format!("{}: {e}", entry_points.display()))?;
+    let module = module(&text).ok_or_else(|| {
+        format!(
+            "{} names neither volttron.agent/launch nor setuptools.installation/eggsecutable",
+            entry_points.display()
+        )
+    })?;
+    let python = facts.python.clone().or_else(|| on_path("python")).or_else(|| on_path("python3"));
+    let python = python.ok_or_else(|| {
+        format!(
+            "{} was installed by a Python platform and needs Python with VOLTTRON 9.x: put it first on PATH, or name it \
+             with `agent-python = PATH` in the config, or install a replacement with `vctl install --force \
+             --vip-identity {}`",
+            agent.name, agent.identity
+        )
+    })?;
+    let data = package.join(format!("{}.agent-data", agent.name));
+    let _ = fs::create_dir(&data);
+    let mut spec = LaunchSpec {
+        exec: python.clone(),
+        args: vec!["-m".into(), module.into()],
+        set: Vec::new(),
+        unset: Vec::new(),
+        cwd: package.clone(),
+    };
+    fill(&mut spec, home, facts, agent);
+    give_keys(&mut spec, agent)?;
+    spec.set.push(("AGENT_DATA_DIR".into(), data.into()));
+    spec.set.push(("PYTHONPATH".into(), before("PYTHONPATH", &package)));
+    if let Some(bin) = python.parent() {
+        spec.set.push(("PATH".into(), before("PATH", bin)));
+    }
+    Ok(spec)
+}
+
+fn give_keys(spec: &mut LaunchSpec, agent: &InstalledAgent) -> Result<(), String> {
+    let keys = keystore::load(&agent.keystore()).map_err(|e| e.to_string())?;
+    spec.set.retain(|(name, _)| name != "AGENT_KEYSTORE");
+    spec.unset.retain(|name| *name != "AGENT_SECRETKEY");
+    spec.set.push(("AGENT_SECRETKEY".into(), keys.secret.reveal().to_string().into()));
+    spec.unset.extend(["AGENT_KEYSTORE", "PYTHONHOME", "__PYVENV_LAUNCHER__"]);
+    Ok(())
+}
+
+/// A list of directories as the platform has it, with one more in front.
+fn before(name: &str, dir: &Path) -> OsString {
+    let rest = env::var_os(name).unwrap_or_default();
+    let dirs = std::iter::once(dir.to_path_buf()).chain(env::split_paths(&rest));
+    env::join_paths(dirs.filter(|dir: &PathBuf| !dir.as_os_str().is_empty())).unwrap_or(rest)
+}
+
+/// The module that starts the agent: `launch` of `volttron.agent`, else `eggsecutable`.
+fn module(entry_points: &str) -> Option<&str> {
+    let value = |group: &str, name: &str| {
+        let mut section = "";
+        entry_points.lines().map(str::trim).find_map(|line| {
+            if let Some(rest) = line.strip_prefix('[') {
+                section = rest.trim_end_matches(']').trim();
+                return None;
+            }
+            let (key, value) = line.split_once('=')?;
+            (section == group && key.trim() == name)
+                .then(|| value.split([':', '[']).next().unwrap_or(value).trim())
+        })
+    };
+    value("volttron.agent", "launch").or_else(|| value("setuptools.installation", "eggsecutable"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_module_is_found_as_9_x_does() {
+        for (text, expected) in [
+            ("[setuptools.installation]\neggsecutable = listener.agent:main\n", Some("listener.agent")),
+            ("[volttron.agent]\nlaunch=a.b\n[setuptools.installation]\neggsecutable = c:main", Some("a.b")),
+            ("[console_scripts]\neggsecutable = a:main\n[ setuptools.installation ]\nother = b:main", None),
+            ("[setuptools.installation]\neggsecutable = x.y:main [extra]\n", Some("x.y")),
+            ("", None),
+        ] {
+            assert_eq!(module(text), expected, "{text}");
+        }
+    }
+}
