@@ -6,24 +6,15 @@
 use std::process::ExitCode;
 
 use volttron_router::sim::run_seed;
+use volttron_router::sim::seeds::{USAGE, seeds};
 
 fn main() -> ExitCode {
-    let (mut first, mut count) = (0u64, 10_000u64);
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        let number = args.next().and_then(|text| text.parse().ok());
-        match (arg.as_str(), number) {
-            ("--seed", Some(seed)) => (first, count) = (seed, 1),
-            ("--seeds", Some(seeds)) => count = seeds,
-            ("--from", Some(seed)) => first = seed,
-            _ => {
-                eprintln!("usage: sim [--seed N] [--seeds COUNT] [--from N]");
-                return ExitCode::from(2);
-            }
-        }
-    }
+    let Some(seeds) = seeds(std::env::args().skip(1)) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
     let (mut steps, mut delivered, mut lost, mut refused, mut restarts) = (0u64, 0u64, 0u64, 0u64, 0u64);
-    for seed in first..first.saturating_add(count) {
+    for seed in seeds.clone() {
         match run_seed(seed) {
             Ok(summary) => {
                 let meter = summary.meter;
@@ -42,8 +33,10 @@ fn main() -> ExitCode {
         }
     }
     println!(
-        "router world: {count} seeds from {first}, {steps} steps, {delivered} deliveries, {lost} lost where a queue was full \
-         or its owner gone, {refused} refused, {restarts} restarts: every promise kept"
+        "router world: {} seeds from {}, {steps} steps, {delivered} deliveries, {lost} lost where a queue was full \
+         or its owner gone, {refused} refused, {restarts} restarts: every promise kept",
+        seeds.end - seeds.start,
+        seeds.start
     );
     ExitCode::SUCCESS
 }

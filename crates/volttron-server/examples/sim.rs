@@ -5,26 +5,17 @@
 
 use std::process::ExitCode;
 
+use volttron_router::sim::seeds::{USAGE, seeds};
 use volttron_server::sim::run_seed;
 
 fn main() -> ExitCode {
-    let (mut first, mut count) = (0u64, 10_000u64);
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        let number = args.next().and_then(|text| text.parse().ok());
-        match (arg.as_str(), number) {
-            ("--seed", Some(seed)) => (first, count) = (seed, 1),
-            ("--seeds", Some(seeds)) => count = seeds,
-            ("--from", Some(seed)) => first = seed,
-            _ => {
-                eprintln!("usage: sim [--seed N] [--seeds COUNT] [--from N]");
-                return ExitCode::from(2);
-            }
-        }
-    }
+    let Some(seeds) = seeds(std::env::args().skip(1)) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
     let (mut steps, mut deliveries, mut lost, mut calls) = (0u64, 0u64, 0u64, 0u64);
     let (mut refused, mut crashes, mut restarts) = (0u64, 0u64, 0u64);
-    for seed in first..first.saturating_add(count) {
+    for seed in seeds.clone() {
         match run_seed(seed) {
             Ok(world) => {
                 steps += u64::from(world.steps);
@@ -42,8 +33,10 @@ fn main() -> ExitCode {
         }
     }
     println!(
-        "core world: {count} seeds from {first}, {steps} steps, {deliveries} deliveries, {lost} lost where a queue was full, \
-         {calls} calls done, {refused} refused, {crashes} crashes, {restarts} restarts: every promise kept"
+        "core world: {} seeds from {}, {steps} steps, {deliveries} deliveries, {lost} lost where a queue was full, \
+         {calls} calls done, {refused} refused, {crashes} crashes, {restarts} restarts: every promise kept",
+        seeds.end - seeds.start,
+        seeds.start
     );
     ExitCode::SUCCESS
 }

@@ -9,6 +9,7 @@
 
 mod requests;
 pub mod rng;
+pub mod seeds;
 mod wires;
 mod world;
 

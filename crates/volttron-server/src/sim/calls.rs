@@ -11,6 +11,8 @@ use super::world::{Checked, World};
 
 /// Most calls of one batch whose outcome a crash may leave open.
 const OPEN: usize = 12;
+/// Most states that are held possible besides the likely one.
+const MOST_OTHERS: usize = 64;
 
 /// A call under way.
 #[derive(Clone, Debug)]
@@ -117,6 +119,9 @@ impl World {
         let crashed = self.disk.crashed();
         let before = self.model.clone();
         let mut states = vec![before.clone()];
+        // What may hold as well: a change that a crash interrupted was answered as failed, yet may be on the disk, and
+        // whatever is done after it then builds on it.
+        let mut others: Vec<Model> = Vec::new();
         // Calls that changed something, or may have: whether that is certain.
         let mut changes: Vec<(Op, bool)> = Vec::new();
         let mut ringed = std::mem::take(&mut self.ringed);
@@ -128,7 +133,7 @@ impl World {
             let reply = replies.iter().find(|(n, _)| *n == number).map(|(_, reply)| reply.clone());
             let may = |state: &Model| call.op.allowed(&state.rules, &call.user);
             let allowed: Vec<bool> = if call.op.service() == AUTH {
-                vec![may(&self.model)]
+                others.iter().chain([&self.model]).map(may).collect()
             } else {
                 states.iter().map(may).collect()
             };
@@ -148,6 +153,9 @@ impl World {
                     }
                     if call.op.changes() {
                         changes.push((call.op.clone(), true));
+                        for other in &mut others {
+                            other.apply(&call.op);
+                        }
                         if !self.model.apply(&call.op) && !crashed {
                             return wrong("done, though it cannot be");
                         }
@@ -167,6 +175,12 @@ impl World {
                     let impossible = looks.chain([&self.model]).any(|state| !state.clone().apply(&call.op));
                     if crashed {
                         changes.push((call.op.clone(), false));
+                        let with = others.iter().chain([&self.model]).cloned().map(|mut other| {
+                            other.apply(&call.op);
+                            other
+                        });
+                        others =
+                            with.collect::<Vec<_>>().into_iter().chain(others).take(MOST_OTHERS).collect();
                     } else if !impossible && !struck {
                         return wrong(&format!("failed without a reason: {why}"));
                     }
@@ -186,7 +200,7 @@ impl World {
                     }
                 }
             }
-            states.push(self.model.clone());
+            states.extend(others.iter().chain([&self.model]).cloned());
             if reply.is_some() {
                 self.calls.remove(&number);
             }
