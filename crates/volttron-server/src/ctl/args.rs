@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::bus::{CallArgs, PublishArgs, SubscribeArgs};
+use super::new::NewArgs;
 use super::watch::WatchArgs;
 use crate::ops::auth::AuthCommand;
 use crate::ops::config::ConfigCommand;
@@ -83,6 +84,8 @@ pub enum Command {
     Peerlist,
     /// Install an agent from a crate directory, a program or a Python package
     Install(Box<InstallArgs>),
+    /// Write the crate of a new agent, driver or historian
+    New(NewArgs),
     /// Call a method of an agent and show its answer
     Call(CallArgs),
     /// Publish a message
@@ -355,6 +358,7 @@ impl Command {
             Self::Watch(_) => "watch",
             Self::Metrics => "metrics",
             Self::Install(_) => "install",
+            Self::New(_) => "new",
             Self::Config(_) => "config",
             Self::Start { .. } => "start",
             Self::Stop(_) => "stop",

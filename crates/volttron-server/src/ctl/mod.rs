@@ -8,6 +8,7 @@ mod auth;
 mod bus;
 mod install;
 mod manage;
+mod new;
 mod output;
 mod render;
 mod show;
@@ -99,6 +100,7 @@ async fn dispatch(vctl: &Vctl, command: Command, out: &mut Output) -> Result<u8,
         Command::Watch(args) => watch::watch(vctl, &args, out).await,
         Command::Metrics => watch::metrics(vctl, out).await,
         Command::Install(args) => install::install(vctl, *args, out).await,
+        Command::New(args) => new::new(vctl, args, out).await,
         Command::Config(command) => show::config(vctl, command, out).await,
         Command::Start { selection, wait } => manage::start(vctl, &selection, seconds(wait), out).await,
         Command::Stop(selection) => manage::stop(vctl, &selection, out).await,

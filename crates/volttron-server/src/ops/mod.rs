@@ -7,6 +7,7 @@ pub mod auth;
 pub mod config;
 pub mod install;
 pub mod lifecycle;
+pub mod new;
 pub mod select;
 pub mod session;
 
@@ -38,6 +39,9 @@ pub enum OpError {
     /// Installing failed.
     #[error(transparent)]
     Install(#[from] crate::install::InstallError),
+    /// There is no new crate.
+    #[error(transparent)]
+    New(#[from] new::NewError),
     /// A file of the home or one that was named.
     #[error("{what}: {source}")]
     File {
@@ -59,10 +63,15 @@ impl OpError {
     pub fn code(&self) -> u8 {
         match self {
             Self::NotRunning | Self::Selection(_) => 10,
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::New(new::NewError::Answer { .. }) => 2,
             Self::Call(e) if e.kind() == CallErrorKind::Timeout => 75,
             Self::Call(_) => 20,
-            Self::Refused(_) | Self::Install(_) | Self::Keys(_) | Self::File { .. } | Self::Connect(_) => 1,
+            Self::Refused(_)
+            | Self::Install(_)
+            | Self::New(_)
+            | Self::Keys(_)
+            | Self::File { .. }
+            | Self::Connect(_) => 1,
         }
     }
 
