@@ -11,6 +11,7 @@ pub mod ctl;
 mod files;
 pub mod front;
 pub mod install;
+pub mod isolation;
 pub mod lock;
 pub mod logging;
 pub mod metrics;

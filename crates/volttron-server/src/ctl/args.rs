@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::bus::{CallArgs, PublishArgs, SubscribeArgs};
 use super::new::NewArgs;
+use super::run::RunArgs;
 use super::watch::WatchArgs;
 use crate::ops::auth::AuthCommand;
 use crate::ops::config::ConfigCommand;
@@ -86,6 +87,8 @@ pub enum Command {
     Install(Box<InstallArgs>),
     /// Write the crate of a new agent, driver or historian
     New(NewArgs),
+    /// Run an agent in the foreground without installing it, until it ends or Ctrl-C
+    Run(RunArgs),
     /// Call a method of an agent and show its answer
     Call(CallArgs),
     /// Publish a message
@@ -359,6 +362,7 @@ impl Command {
             Self::Metrics => "metrics",
             Self::Install(_) => "install",
             Self::New(_) => "new",
+            Self::Run(_) => "run",
             Self::Config(_) => "config",
             Self::Start { .. } => "start",
             Self::Stop(_) => "stop",

@@ -11,6 +11,7 @@ mod manage;
 mod new;
 mod output;
 mod render;
+mod run;
 mod show;
 mod watch;
 
@@ -80,10 +81,14 @@ fn run(vctl: &Vctl, command: Command, out: &mut Output) -> Result<u8, OpError> {
         .build()
         .map_err(|source| OpError::File { what: "cannot start".to_owned(), source })?;
     runtime.block_on(async {
-        tokio::select! {
-            code = dispatch(vctl, command, out) => code,
-            // Ctrl-C (cli.md section 4, exit codes).
-            _ = tokio::signal::ctrl_c() => Ok(1),
+        match command {
+            // The agent in the foreground gets the Ctrl-C, and what was set up for it is taken down after.
+            Command::Run(args) => run::run(vctl, args, out).await,
+            other => tokio::select! {
+                code = dispatch(vctl, other, out) => code,
+                // Ctrl-C (cli.md section 4, exit codes).
+                _ = tokio::signal::ctrl_c() => Ok(1),
+            },
         }
     })
 }
@@ -101,6 +106,7 @@ async fn dispatch(vctl: &Vctl, command: Command, out: &mut Output) -> Result<u8,
         Command::Metrics => watch::metrics(vctl, out).await,
         Command::Install(args) => install::install(vctl, *args, out).await,
         Command::New(args) => new::new(vctl, args, out).await,
+        Command::Run(args) => run::run(vctl, args, out).await,
         Command::Config(command) => show::config(vctl, command, out).await,
         Command::Start { selection, wait } => manage::start(vctl, &selection, seconds(wait), out).await,
         Command::Stop(selection) => manage::stop(vctl, &selection, out).await,

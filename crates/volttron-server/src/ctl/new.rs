@@ -56,7 +56,7 @@ pub(super) async fn new(vctl: &Vctl, args: NewArgs, out: &mut Output) -> Result<
     let kind = args.kind;
     let directory = args.path.clone().unwrap_or_else(|| PathBuf::from(&args.name));
     // A name that will not do is said before anything is asked.
-    Answers::proposed(kind, &args.name).check()?;
+    Answers::proposed(kind, &args.name).check(kind)?;
     let answers = answers(args, ask)?;
     write(kind, &answers, &directory)?;
     // The length of names decides where lines break. Without rustfmt the crate is as good.

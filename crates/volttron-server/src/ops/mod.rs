@@ -8,6 +8,7 @@ pub mod config;
 pub mod install;
 pub mod lifecycle;
 pub mod new;
+pub mod run;
 pub mod select;
 pub mod session;
 
@@ -39,6 +40,9 @@ pub enum OpError {
     /// Installing failed.
     #[error(transparent)]
     Install(#[from] crate::install::InstallError),
+    /// The rules.
+    #[error(transparent)]
+    Rules(#[from] auth::AuthOpError),
     /// There is no new crate.
     #[error(transparent)]
     New(#[from] new::NewError),
@@ -63,6 +67,7 @@ impl OpError {
     pub fn code(&self) -> u8 {
         match self {
             Self::NotRunning | Self::Selection(_) => 10,
+            Self::Rules(e) => e.code(),
             Self::Usage(_) | Self::New(new::NewError::Answer { .. }) => 2,
             Self::Call(e) if e.kind() == CallErrorKind::Timeout => 75,
             Self::Call(_) => 20,

@@ -119,12 +119,12 @@ impl Answers {
             license: APACHE.to_owned(),
             repository: String::new(),
             identity: format!("{}-{{n}}", name.strip_prefix("volttron-").unwrap_or(name)),
-            agent_type: camel_case(name.strip_prefix("volttron-").unwrap_or(name)),
+            agent_type: type_name(kind, name.strip_prefix("volttron-").unwrap_or(name)),
         }
     }
 
     /// Whether every blank can be filled so.
-    pub fn check(&self) -> Result<(), NewError> {
+    pub fn check(&self, kind: Kind) -> Result<(), NewError> {
         let wrong = |what, value: &str, why| Err(NewError::Answer { what, value: value.to_owned(), why });
         let name = &self.name;
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
@@ -149,14 +149,13 @@ impl Answers {
         }
         let camel = self.agent_type.starts_with(|c: char| c.is_ascii_uppercase())
             && self.agent_type.chars().all(|c| c.is_ascii_alphanumeric());
-        if !camel
-            || ["Config", "State", "Running", "Files", "Journal", "Self"].contains(&self.agent_type.as_str())
-        {
-            return wrong(
-                "type",
-                &self.agent_type,
-                "a type's name is letters and digits and begins with a capital, as PumpWatch",
-            );
+        if !camel {
+            let why = "a type's name is letters and digits and begins with a capital, as PumpWatch";
+            return wrong("type", &self.agent_type, why);
+        }
+        if is_taken(kind, &self.agent_type) {
+            let why = "the crate uses this name for something else; take another";
+            return wrong("type", &self.agent_type, why);
         }
         let texts = [
             ("description", &self.description),
@@ -209,15 +208,26 @@ const RUST_WORDS: [&str; 20] = [
     "mod", "move", "static", "struct", "super", "trait", "use",
 ];
 
-fn camel_case(name: &str) -> String {
+/// Whether the code of a template uses this name for something of its own.
+fn is_taken(kind: Kind, name: &str) -> bool {
+    let code = kind.files().iter().filter(|(path, _)| path.contains(".rs"));
+    code.flat_map(|(_, text)| text.split(|c: char| !c.is_ascii_alphanumeric())).any(|word| word == name)
+}
+
+/// The name of the crate as that of a type; with a word more where it would be taken.
+fn type_name(kind: Kind, name: &str) -> String {
     let words = name.split(['-', '_']).filter(|word| !word.is_empty());
     let camel: String = words.map(|word| word[..1].to_ascii_uppercase() + &word[1..]).collect();
-    if camel.starts_with(|c: char| c.is_ascii_uppercase()) { camel } else { format!("Agent{camel}") }
+    if camel.starts_with(|c: char| c.is_ascii_uppercase()) && !is_taken(kind, &camel) {
+        return camel;
+    }
+    let word = kind.word();
+    format!("{camel}{}{}", word[..1].to_ascii_uppercase(), &word[1..])
 }
 
 /// Every file of the crate: path and text.
 pub fn files(kind: Kind, answers: &Answers) -> Result<Vec<(PathBuf, String)>, NewError> {
-    answers.check()?;
+    answers.check(kind)?;
     let mut all: Vec<_> = kind
         .files()
         .iter()
@@ -265,8 +275,10 @@ mod tests {
             ("pump-watch2-{n}", "PumpWatch2")
         );
         assert_eq!(Answers::proposed(Kind::Agent, "x_9").agent_type, "X9");
+        assert_eq!(Answers::proposed(Kind::Historian, "shelf").agent_type, "ShelfHistorian");
+        assert_eq!(Answers::proposed(Kind::Driver, "device").agent_type, "DeviceDriver");
         for kind in [Kind::Agent, Kind::Driver, Kind::Historian] {
-            Answers::proposed(kind, "pump").check().unwrap();
+            Answers::proposed(kind, "pump").check(kind).unwrap();
         }
     }
 
@@ -303,7 +315,7 @@ mod tests {
         for (what, spoil) in broken {
             let mut answers = good.clone();
             spoil(&mut answers);
-            let error = answers.check().unwrap_err().to_string();
+            let error = answers.check(Kind::Agent).unwrap_err().to_string();
             assert!(error.starts_with(what), "{error}");
         }
     }

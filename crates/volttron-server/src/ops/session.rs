@@ -49,7 +49,11 @@ impl Target {
             }
         }
         let options = ConnectOptions::new(connector).identity(self.identity()).timeout(self.timeout);
-        Ok(Session { connection: Connection::open(options).await?, timeout: self.timeout })
+        Ok(Session {
+            connection: Connection::open(options).await?,
+            address: address.base(),
+            timeout: self.timeout,
+        })
     }
 
     fn resolve(&self) -> Result<Address, OpError> {
@@ -108,6 +112,7 @@ fn platform_option(home: &Home, key: &str) -> Option<String> {
 #[derive(Debug)]
 pub struct Session {
     connection: Connection,
+    address: String,
     timeout: Duration,
 }
 
@@ -115,6 +120,11 @@ impl Session {
     /// The handle to the bus.
     pub fn cx(&self) -> &Cx {
         &self.connection
+    }
+
+    /// Where the platform was reached, without keys.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// Limit of each call.

@@ -152,7 +152,14 @@ impl World {
                         return wrong("done, though the rules forbid it");
                     }
                     if call.op.changes() {
-                        changes.push((call.op.clone(), true));
+                        // With nothing to change there is nothing to write, so the answer may be one that a crash kept
+                        // from being sent: it says nothing about what is on the disk.
+                        let idle = crashed && {
+                            let mut after = self.model.clone();
+                            after.apply(&call.op);
+                            after == self.model
+                        };
+                        changes.push((call.op.clone(), !idle));
                         for other in &mut others {
                             other.apply(&call.op);
                         }

@@ -103,14 +103,19 @@ fn launch(spec: &LaunchSpec) -> io::Result<Launched> {
     }
 }
 
-/// Gives the child the usual answer to signals, and asks the kernel to send it SIGTERM when the platform is gone.
-/// Everything else the platform has open is close-on-exec already.
+/// Gives the child the usual answer to signals, and asks the kernel to send it SIGTERM when the platform (the thread that
+/// creates the child) is gone. Everything else the platform has open is close-on-exec already.
 ///
 /// A platform that a script started with `&` has SIGINT ignored, and a program inherits that: an agent that relies on the
 /// default, as every Python agent does, would never notice that it is asked to stop.
+pub fn prepare_child(command: &mut Command) {
+    prepare_child_of(command, Some(rustix::process::getpid()));
+}
+
+/// As [`prepare_child`], where `parent` is the process whose end is watched: that of the caller's caller, for a program
+/// that replaces itself.
 #[allow(unsafe_code)]
-fn prepare_child(command: &mut Command) {
-    let parent = rustix::process::getpid();
+pub fn prepare_child_of(command: &mut Command, parent: Option<Pid>) {
     let prepare = move || {
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
             // SAFETY: `signal` may be called between fork and exec, and the default disposition needs no handler.
@@ -118,7 +123,7 @@ fn prepare_child(command: &mut Command) {
         }
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
         // The parent may have died before the line above took effect.
-        if rustix::process::getppid() == Some(parent) {
+        if rustix::process::getppid() == parent {
             Ok(())
         } else {
             Err(io::Error::other("the platform has ended"))

@@ -6,7 +6,7 @@
 
 pub mod environment;
 pub mod installed;
-mod launcher;
+pub(crate) mod launcher;
 mod logs;
 pub mod machine;
 mod orphans;

@@ -26,6 +26,11 @@ pub enum AuthCommand {
     },
     /// Make a key pair and show it; nothing is stored
     Keypair,
+    /// Make a key pair for an agent outside of the platform, admit it, and print the environment to start it with
+    #[command(after_help = "Examples:\n  \
+                            vctl auth enroll weather > weather.env\n  \
+                            vctl auth enroll meter --address tcp://10.0.0.5:22916 --capability can_publish_meters")]
+    Enroll(EnrollArgs),
     /// Show the public key of the platform
     Serverkey,
     /// Add a group
@@ -95,6 +100,19 @@ pub enum AuthCommand {
     /// Adjust which capabilities the methods of agents require
     #[command(subcommand)]
     Rpc(RpcCommand),
+}
+
+/// An agent outside of the platform.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct EnrollArgs {
+    /// VIP identity of the agent
+    pub identity: String,
+    /// What it may do, besides editing its own configuration entries; may be repeated
+    #[arg(long = "capability", value_name = "NAME")]
+    pub capabilities: Vec<String>,
+    /// Address at which the agent reaches this platform; the platform's first TCP address if not given, else its local one
+    #[arg(long)]
+    pub address: Option<String>,
 }
 
 /// Fields of a new entry. Lists are separated by commas.

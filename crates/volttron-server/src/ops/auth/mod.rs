@@ -6,6 +6,7 @@
 
 mod args;
 mod ask;
+mod enroll;
 mod entries;
 mod groups;
 mod hosts;
@@ -24,7 +25,7 @@ use volttron_utils::home::Home;
 use volttron_utils::keys::keystore::KeystoreError;
 use volttron_utils::keys::known_hosts::KnownHostsError;
 
-pub use args::{AddArgs, AuthCommand, MembersArgs, RemoteCommand, RemoteStatus, RpcCommand};
+pub use args::{AddArgs, AuthCommand, EnrollArgs, MembersArgs, RemoteCommand, RemoteStatus, RpcCommand};
 pub use ask::Prompt;
 pub use publickey::publickey;
 pub use rules::Rules;
@@ -129,7 +130,7 @@ impl AuthCommand {
 impl AuthCommand {
     /// Whether the verb is about what only a running platform knows. The others work on the files of the home too.
     pub fn needs_platform(&self) -> bool {
-        matches!(self, Self::Serverkey | Self::Remote(_) | Self::Why { .. })
+        matches!(self, Self::Enroll(_) | Self::Serverkey | Self::Remote(_) | Self::Why { .. })
     }
 }
 
@@ -148,6 +149,7 @@ pub async fn run(
         AuthCommand::Update { index } => entries::update(&rules, index, prompt).await,
         AuthCommand::Remove { indices, yes } => entries::remove(&rules, &indices, yes, prompt).await,
         AuthCommand::Keypair => Ok(keys::keypair()),
+        AuthCommand::Enroll(args) => enroll::enroll(&rules, online()?, args).await,
         AuthCommand::Serverkey => keys::serverkey(online()?).await,
         AuthCommand::AddGroup(args) => groups::GROUPS.add(&rules, args).await,
         AuthCommand::ListGroups => groups::GROUPS.list(&rules).await,

@@ -1,0 +1,242 @@
+//! Agents as Unix users of their own, with real users: needs root, and is skipped (aloud) without.
+#![allow(
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on has failed; one that is skipped says so"
+)]
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::process::geteuid;
+use serde_json::json;
+use volttron_tests::programs::program;
+use volttron_tests::wait::until;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn is_root() -> bool {
+    let root = geteuid().is_root();
+    if !root {
+        eprintln!("skipped: only root can make users");
+    }
+    root
+}
+
+/// A platform's home with two agents, and their users, which go with it.
+struct Isolated {
+    dir: tempfile::TempDir,
+    users: Vec<String>,
+    _alone: MutexGuard<'static, ()>,
+}
+
+/// One site at a time: the group goes with the last of its users.
+static ALONE: Mutex<()> = Mutex::new(());
+
+impl Isolated {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        // Users must be able to get there, as they would be in /var/lib.
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("open the directory");
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut new = Self { dir, users: Vec::new(), _alone: alone };
+        for agent in ["one", "two"] {
+            fs::create_dir_all(new.agent(agent).join("data/deep")).expect("create an agent");
+            new.write(&format!("agents/{agent}/keystore.json"), 0o600, "secret");
+            new.write(&format!("agents/{agent}/config"), 0o644, "{}");
+            new.write(&format!("agents/{agent}/data/deep/history"), 0o644, "data");
+        }
+        new.write("keystore", 0o600, "the platform's secret");
+        new.write("auth.json", 0o600, "rules");
+        let mut setup =
+            new.helper(&["setup", "--instance", "isolationtest", "--platform-user", "root", "--home"]);
+        ok(&setup.arg(new.home()).output().expect("the helper runs"));
+        for _ in 0..2 {
+            let name = ok(&new.helper(&["add-user"]).output().expect("the helper runs"));
+            new.users.push(name.trim().to_owned());
+        }
+        new
+    }
+
+    fn home(&self) -> PathBuf {
+        self.dir.path().join("vh")
+    }
+
+    fn agent(&self, identity: &str) -> PathBuf {
+        self.home().join("agents").join(identity)
+    }
+
+    fn write(&self, path: &str, mode: u32, text: &str) {
+        let path = self.home().join(path);
+        fs::write(&path, text).expect("write a file");
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set the mode");
+    }
+
+    fn helper(&self, args: &[&str]) -> Command {
+        let mut helper = Command::new(program("volttron-agent-exec"));
+        helper.arg("--site").arg(self.dir.path().join("site.json")).args(args);
+        helper
+    }
+
+    /// Runs a script as the user of agent `which`.
+    fn spawn(&self, which: usize, script: &str) -> Child {
+        let identity = ["one", "two"][which];
+        let launch = json!({"exec": "/bin/sh", "args": ["-c", script], "cwd": self.agent(identity),
+            "env": {"PATH": "/usr/bin:/bin", "HOME_OF_PLATFORM": self.home()}});
+        let mut helper = self.helper(&["run", &self.users[which], identity]);
+        let mut child = helper
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the helper runs");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        stdin.write_all(launch.to_string().as_bytes()).expect("say what to run");
+        child
+    }
+
+    fn run(&self, which: usize, script: &str) -> Output {
+        self.spawn(which, script).wait_with_output().expect("the script ends")
+    }
+}
+
+impl Drop for Isolated {
+    fn drop(&mut self) {
+        for user in &self.users {
+            let _ = self.helper(&["signal", user, "KILL"]).output();
+            let _ = self.helper(&["remove-user", user]).output();
+        }
+        let _ = Command::new("groupdel").arg("volttron_isolationtest").output();
+    }
+}
+
+fn ok(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn an_agents_user_has_its_own_files_and_nobody_elses() {
+    if !is_root() {
+        return;
+    }
+    let site = Isolated::new();
+    // Both have been started, so both have been handed over.
+    for which in [0, 1] {
+        let own = "cat keystore.json config data/deep/history && echo new > data/deep/made && echo more >> data/deep/history";
+        assert_eq!(ok(&site.run(which, own)), "secret{}data");
+        assert_eq!(ok(&site.run(which, "id -un")).trim(), site.users[which]);
+    }
+    let home = "$HOME_OF_PLATFORM";
+    for forbidden in [
+        format!("cat {home}/agents/two/keystore.json"),
+        format!("cat {home}/agents/two/config"),
+        format!("ls {home}/agents/two"),
+        format!("cat {home}/agents/two/data/deep/history"),
+        format!("echo x > {home}/agents/two/data/x"),
+        format!("echo x > {home}/agents/one/x"),
+        "echo x > keystore.json && false || cat /etc/shadow".to_owned(),
+        format!("cat {home}/keystore"),
+        format!("cat {home}/auth.json"),
+        format!("echo x > {home}/x"),
+        format!("ls {home}"),
+        format!("ls {home}/agents"),
+        "rm config".to_owned(),
+    ] {
+        let output = site.run(0, &forbidden);
+        assert!(!output.status.success(), "{forbidden}: {}", String::from_utf8_lossy(&output.stdout));
+        assert!(output.stdout.is_empty(), "{forbidden}");
+    }
+    // The platform still reads and replaces what it has to.
+    assert_eq!(fs::read_to_string(site.agent("one").join("data/deep/made")).expect("read"), "new\n");
+    // Setuid programs give it nothing: su exists wherever users do.
+    assert!(!site.run(0, "su -c id root < /dev/null").status.success());
+    assert!(ok(&site.run(0, "grep NoNewPrivs /proc/self/status")).contains('1'));
+}
+
+#[test]
+fn links_and_strangers_files_do_not_change_hands() {
+    if !is_root() {
+        return;
+    }
+    let site = Isolated::new();
+    let outside = site.dir.path().join("outside");
+    fs::write(&outside, "root's").expect("write");
+    fs::set_permissions(&outside, fs::Permissions::from_mode(0o600)).expect("set the mode");
+    symlink(&outside, site.agent("one").join("data/link")).expect("a link");
+    fs::hard_link(&outside, site.agent("one").join("data/second-name")).expect("a second name");
+    symlink("/etc", site.agent("one").join("data/etc")).expect("a link");
+    let owner = |path: &Path| {
+        use std::os::unix::fs::MetadataExt;
+        let facts = fs::symlink_metadata(path).expect("metadata");
+        (facts.uid(), facts.mode() & 0o7777)
+    };
+    let etc = owner(Path::new("/etc"));
+    assert!(!site.run(0, "cat data/link").status.success());
+    assert!(!site.run(0, "cat data/second-name").status.success());
+    assert_eq!(owner(&outside), (0, 0o600));
+    assert_eq!(owner(Path::new("/etc")), etc);
+
+    // An agent's directory that is a link leads nowhere.
+    symlink("/etc", site.home().join("agents/three")).expect("a link");
+    let mut helper = site.helper(&["run", &site.users[0], "three"]);
+    let mut child = helper.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the helper runs");
+    let launch = json!({"exec": "/bin/true", "args": [], "env": {}, "cwd": "/"}).to_string();
+    child.stdin.take().expect("a pipe").write_all(launch.as_bytes()).expect("say what to run");
+    assert!(!child.wait().expect("the helper ends").success());
+}
+
+#[test]
+fn the_helper_serves_nobody_but_agents() {
+    if !is_root() {
+        return;
+    }
+    let site = Isolated::new();
+    for args in [
+        &["signal", "root", "KILL"][..],
+        &["signal", "nobody", "TERM"],
+        &["signal", "volttron_1", "TERM"],
+        &["signal", &site.users[0], "STOP"],
+        &["remove-user", "root"],
+        &["remove-user", "daemon"],
+        &["run", "root", "one"],
+        &["run", &site.users[0], "../two"],
+        &["add-user", "--site", "/etc/passwd"],
+    ] {
+        let output = site.helper(args).stdin(Stdio::null()).output().expect("the helper runs");
+        assert!(!output.status.success(), "{args:?}");
+    }
+    // One who is not root gets nothing from it.
+    let exec = program("volttron-agent-exec").display().to_string();
+    let output = site.run(0, &format!("{exec} --site /etc/passwd add-user"));
+    assert!(!output.status.success());
+}
+
+#[test]
+fn a_signal_reaches_everything_the_user_runs_and_nothing_else() {
+    if !is_root() {
+        return;
+    }
+    let site = Isolated::new();
+    let mut one = site.spawn(0, "setsid sleep 1000 & sleep 1000 & echo ready; wait");
+    let mut two = site.spawn(1, "echo ready; sleep 1000");
+    let sleeping = |user: &str| {
+        let found = Command::new("pgrep").args(["-c", "-u", user, "sleep"]).output().expect("pgrep runs");
+        String::from_utf8_lossy(&found.stdout).trim().parse::<u32>().expect("a number")
+    };
+    until("both sleep", PATIENCE, || {
+        (sleeping(&site.users[0]) == 2 && sleeping(&site.users[1]) == 1).then_some(())
+    });
+    ok(&site.helper(&["signal", &site.users[0], "KILL"]).output().expect("the helper runs"));
+    assert!(!one.wait().expect("it ends").success());
+    until("its children ended too", PATIENCE, || (sleeping(&site.users[0]) == 0).then_some(()));
+    assert_eq!(sleeping(&site.users[1]), 1);
+    assert!(two.try_wait().expect("ask").is_none());
+    two.kill().expect("kill");
+    two.wait().expect("it ends");
+}
