@@ -217,12 +217,16 @@ fn is_taken(kind: Kind, name: &str) -> bool {
 /// The name of the crate as that of a type; with a word more where it would be taken.
 fn type_name(kind: Kind, name: &str) -> String {
     let words = name.split(['-', '_']).filter(|word| !word.is_empty());
-    let camel: String = words.map(|word| word[..1].to_ascii_uppercase() + &word[1..]).collect();
+    let camel: String = words.map(capitalised).collect();
     if camel.starts_with(|c: char| c.is_ascii_uppercase()) && !is_taken(kind, &camel) {
         return camel;
     }
-    let word = kind.word();
-    format!("{camel}{}{}", word[..1].to_ascii_uppercase(), &word[1..])
+    camel + &capitalised(kind.word())
+}
+
+fn capitalised(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
 }
 
 /// Every file of the crate: path and text.
@@ -301,9 +305,10 @@ mod tests {
     #[test]
     fn answers_that_would_make_a_broken_crate_are_refused() {
         let good = Answers::proposed(Kind::Agent, "pump");
-        let broken: [(&str, fn(&mut Answers)); 9] = [
+        let broken: [(&str, fn(&mut Answers)); 10] = [
             ("name", |a| a.name = "Pump".into()),
             ("name", |a| a.name = "9pump".into()),
+            ("name", |a| *a = Answers::proposed(Kind::Agent, "é-pumpe")),
             ("name", |a| a.name = "../pump".into()),
             ("name", |a| a.name = "match".into()),
             ("identity", |a| a.identity = "a b".into()),
