@@ -3,9 +3,11 @@
 //! Every platform has a home of its own in a temporary directory and a port of its own on loopback, and ends with the
 //! value that stands for it. Nothing here asserts; tests do.
 
+pub mod fifty;
 pub mod lines;
 pub mod platform;
 pub mod probe;
 pub mod programs;
+pub mod pump;
 pub mod python;
 pub mod wait;

@@ -17,11 +17,14 @@ pub struct Args {
     /// Repeats the moments of a former run
     #[arg(long)]
     seed: Option<u64>,
+    /// How many agents of a crowd are killed
+    #[arg(long, default_value_t = 10_000)]
+    kills: u32,
     /// How long to publish past the frozen subscriber, in seconds
     #[arg(long, default_value_t = 60)]
     seconds: u32,
     /// As short as in CI
-    #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
+    #[arg(long, conflicts_with_all = ["rounds", "kills", "seconds"])]
     short: bool,
 }
 
@@ -34,6 +37,10 @@ enum Run {
     Platform,
     /// Kill the driver and the listener under load, in turn
     Agent,
+    /// Install, upgrade, roll back and remove, and kill vctl or the platform in the middle
+    Versions,
+    /// Kill twenty agents at random
+    Crowd,
     /// Publish at full speed past subscribers that do not read
     FrozenSubscriber,
     /// Kill the historian's engine alone, without a platform
@@ -47,6 +54,8 @@ impl Run {
             Self::Historian => ["volttron-tests", "soak", "historian"],
             Self::Platform => ["volttron-tests", "soak", "platform"],
             Self::Agent => ["volttron-tests", "soak", "agent"],
+            Self::Versions => ["volttron-tests", "soak", "versions"],
+            Self::Crowd => ["volttron-tests", "soak", "crowd"],
             Self::FrozenSubscriber => ["volttron-tests", "soak", "frozen_subscriber"],
             Self::HistorianLibrary => {
                 ["volttron-sql-historian", "crash", "every_acknowledged_point_is_stored_exactly_once"]
@@ -69,6 +78,7 @@ pub fn run(args: &Args) -> Outcome {
             for name in ["VOLTTRON_SOAK_ROUNDS", "HISTORIAN_CRASH_ROUNDS"] {
                 soak.env(name, args.rounds.to_string());
             }
+            soak.env("VOLTTRON_SOAK_KILLS", args.kills.to_string());
             soak.env("VOLTTRON_SOAK_SECONDS", args.seconds.to_string());
         }
         if let Some(seed) = args.seed {

@@ -87,7 +87,8 @@ fn write_sibling(path: &Path, bytes: &[u8], mode: u32) -> io::Result<tempfile::N
     Ok(temp)
 }
 
-fn sync_dir(path: &Path) -> io::Result<()> {
+/// Makes the name of `path` durable.
+pub fn sync_dir(path: &Path) -> io::Result<()> {
     match File::open(parent(path)).and_then(|dir| dir.sync_all()) {
         // Some file systems cannot sync a directory; the rename itself happened.
         Err(e) if e.kind() == io::ErrorKind::InvalidInput => Ok(()),

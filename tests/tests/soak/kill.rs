@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::load::Load;
-use crate::setting;
 use crate::world::{IDENTITIES, World};
+use crate::{Chance, setting};
 
 /// Rounds of the short form.
 const SHORT_ROUNDS: u32 = 5;
@@ -20,32 +20,19 @@ pub enum Victim {
     Platform,
 }
 
-/// Splitmix64: random enough to choose moments, and a seed repeats them.
-struct Moments(u64);
-
-impl Moments {
-    fn next(&mut self) -> Duration {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Duration::from_millis((z ^ (z >> 31)) % (LONGEST_CALM_MS + 1))
-    }
-}
-
 /// Kills `victims` in turn and checks after each kill that everything comes back by itself, and at the end that every
 /// acknowledged point is in the database exactly once.
 pub fn run(name: &str, victims: &[Victim]) {
     let rounds: u32 = setting("VOLTTRON_SOAK_ROUNDS", SHORT_ROUNDS);
     let seed: u64 = setting("VOLTTRON_SOAK_SEED", u64::from(std::process::id()));
     eprintln!("{name}: {rounds} rounds, seed {seed}");
-    let mut moments = Moments(seed);
+    let mut chance = Chance(seed);
     let mut world = World::build();
     let load = Load::start(&world);
     let mut generation = world.returned(&load, Instant::now(), &[]);
     let mut returns = Vec::new();
     for round in 0..rounds {
-        std::thread::sleep(moments.next());
+        std::thread::sleep(Duration::from_millis(chance.below(LONGEST_CALM_MS + 1)));
         let (killed, gone) = match victims[round as usize % victims.len()] {
             Victim::Agent(identity) => {
                 let pid = generation.pid(identity);

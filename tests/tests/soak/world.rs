@@ -168,20 +168,7 @@ impl World {
 
     /// Every living process that belongs to this home: its id and identity, sorted.
     pub fn processes(&self) -> Vec<(u32, String)> {
-        let home = format!("VOLTTRON_HOME={}", self.platform.home().display());
-        let mut found = Vec::new();
-        for entry in fs::read_dir("/proc").expect("/proc").flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            // Gone meanwhile, or somebody else's.
-            let Ok(environment) = fs::read(entry.path().join("environ")) else { continue };
-            let environment = String::from_utf8_lossy(&environment);
-            if environment.split('\0').any(|variable| variable == home) {
-                let identity = environment.split('\0').find_map(|v| v.strip_prefix("AGENT_VIP_IDENTITY="));
-                found.push((pid, identity.unwrap_or("volttron").to_owned()));
-            }
-        }
-        found.sort();
-        found
+        processes(&self.platform)
     }
 
     /// Compares the historian's database with what was acknowledged.
@@ -189,6 +176,24 @@ impl World {
         let data = self.platform.home().join("agents").join(HISTORIAN).join("data");
         Books::compare(&data.join("historian.sqlite"), journal)
     }
+}
+
+/// Every living process that belongs to the home of a platform: its id and identity, sorted.
+pub fn processes(platform: &Platform) -> Vec<(u32, String)> {
+    let home = format!("VOLTTRON_HOME={}", platform.home().display());
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").expect("/proc").flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // Gone meanwhile, or somebody else's.
+        let Ok(environment) = fs::read(entry.path().join("environ")) else { continue };
+        let environment = String::from_utf8_lossy(&environment);
+        if environment.split('\0').any(|variable| variable == home) {
+            let identity = environment.split('\0').find_map(|v| v.strip_prefix("AGENT_VIP_IDENTITY="));
+            found.push((pid, identity.unwrap_or("volttron").to_owned()));
+        }
+    }
+    found.sort();
+    found
 }
 
 /// The pid in `running [PID]`.

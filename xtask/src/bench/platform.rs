@@ -9,7 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use volttron_tests::{platform::Platform, programs::program, wait::until};
+use volttron_tests::{
+    fifty::{Fifty, Times},
+    platform::Platform,
+    programs::program,
+    wait::until,
+};
 
 use super::{
     frames::joiner,
@@ -29,6 +34,7 @@ const STATUS: &str = "`vctl status`, 20 agents";
 const IDLE: &str = "platform at rest";
 const JOIN: &str = "1,000 agents join, all usable";
 const JOINERS: usize = 1000;
+const FIFTY: &str = "50 agents";
 const FLAT: &str = "growth over 10 million messages";
 /// Messages of [`FLAT`], and before the first look.
 const MANY: u64 = 10_000_000;
@@ -48,6 +54,10 @@ pub fn run(options: &Options) -> Outcome<bool> {
     if options.wants(JOIN) {
         eprintln!("== {JOIN}");
         goals.push(join(options)?);
+    }
+    if options.wants(FIFTY) {
+        eprintln!("== {FIFTY}");
+        goals.extend(fifty(options)?);
     }
     if options.wants(FLAT) {
         eprintln!("== {FLAT}");
@@ -87,6 +97,20 @@ fn join(options: &Options) -> Outcome<Goal> {
         rounds.push(result["usable_ms"].as_f64().ok_or("the load printed no figure")?);
     }
     Ok(Goal { name: JOIN.into(), value: median(rounds), limit: 10_000.0, unit: "ms" })
+}
+
+/// Starting with the platform, missing one that ended, stopping all.
+fn fifty(options: &Options) -> Outcome<Vec<Goal>> {
+    let mut fifty = Fifty::install();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let times: Vec<_> = (0..options.rounds.min(5)).map(|_| runtime.block_on(fifty.measure())).collect();
+    let of = |time: fn(&Times) -> Duration| median(times.iter().map(|t| time(t).as_secs_f64() * 1e3));
+    let goal = |what: &str, value, limit| Goal { name: format!("{FIFTY}{what}"), value, limit, unit: "ms" };
+    Ok(vec![
+        goal(" autostarted, all GOOD", of(|t| t.up), 5_000.0),
+        goal(", the end of one noticed", of(|t| t.noticed), 100.0),
+        goal(" stopped", of(|t| t.down), 3_000.0),
+    ])
 }
 
 /// The bus's memory after the first million relayed messages and after the last.

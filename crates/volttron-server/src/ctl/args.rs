@@ -89,6 +89,31 @@ pub enum Command {
     New(NewArgs),
     /// Run an agent in the foreground without installing it, until it ends or Ctrl-C
     Run(RunArgs),
+    /// Install another version of agents: keys, data, configuration, tag and priority stay
+    Upgrade(Box<UpgradeArgs>),
+    /// Go back to the version before the installed one
+    #[command(after_help = "Examples:\n  vctl rollback pump\n  vctl rollback pump --to 1.2.0")]
+    Rollback {
+        /// The agent
+        agent: String,
+        /// The version; the one before the installed one otherwise
+        #[arg(long, value_name = "VERSION")]
+        to: Option<String>,
+        /// How long it may take to report its health after the start, in seconds
+        #[arg(long, value_name = "SECS", default_value_t = 10.0)]
+        agent_start_time: f64,
+        /// How the agent is looked up
+        #[command(flatten)]
+        filters: FilterArgs,
+    },
+    /// Show which versions an agent had, and what came of them
+    History {
+        /// The agent
+        agent: String,
+        /// How the agent is looked up
+        #[command(flatten)]
+        filters: FilterArgs,
+    },
     /// Call a method of an agent and show its answer
     Call(CallArgs),
     /// Publish a message
@@ -240,9 +265,29 @@ pub struct InstallArgs {
     /// Replace the installed agent of the same identity; keeps uuid, keys, data, tag and priority
     #[arg(short, long)]
     pub force: bool,
+    /// When a version that replaces another one goes again
+    #[command(flatten)]
+    pub trial: TrialArgs,
     /// Print a line of keys and a line of values
     #[arg(long, conflicts_with = "json")]
     pub csv: bool,
+    /// How it is built
+    #[command(flatten)]
+    pub build: BuildArgs,
+    /// Addition to the agent's environment
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// Accepted for compatibility
+    #[arg(long, hide = true)]
+    pub verify: bool,
+    /// Accepted for compatibility
+    #[arg(long, hide = true)]
+    pub no_verify: bool,
+}
+
+/// How a crate or a Python package is built.
+#[derive(Args, Debug)]
+pub struct BuildArgs {
     /// Which program of a crate, or console script of a Python package, that has several
     #[arg(long, value_name = "NAME")]
     pub bin: Option<String>,
@@ -258,9 +303,6 @@ pub struct InstallArgs {
     /// Build without using the network
     #[arg(long)]
     pub offline: bool,
-    /// Addition to the agent's environment
-    #[arg(long, value_name = "NAME=VALUE")]
-    pub env: Vec<String>,
     /// How long a build may take, in seconds
     #[arg(long, value_name = "SECS", default_value_t = 1800.0)]
     pub build_timeout: f64,
@@ -273,12 +315,49 @@ pub struct InstallArgs {
     /// Take releases of Python packages that are not final
     #[arg(long, alias = "pre", alias = "allow-prereleases")]
     pub pre_release: bool,
-    /// Accepted for compatibility
-    #[arg(long, hide = true)]
-    pub verify: bool,
-    /// Accepted for compatibility
-    #[arg(long, hide = true)]
-    pub no_verify: bool,
+}
+
+/// When a version that replaces another one goes again.
+#[derive(Args, Clone, Debug)]
+pub struct TrialArgs {
+    /// Keep a new version even if it does not come up within --agent-start-time
+    #[arg(long)]
+    pub no_rollback: bool,
+    /// Return to the former version when the health of the new one does not become GOOD in this time, such as 60s or 2m
+    #[arg(long, value_name = "PERIOD", conflicts_with = "no_rollback")]
+    pub auto_rollback: Option<String>,
+}
+
+/// Options of `vctl upgrade`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    vctl upgrade pump                           from where it came: built again, or read again\n  \
+    vctl upgrade pump @1.2                      this version, from the registry that it came from\n  \
+    vctl upgrade pump ./my-agent                from here\n  \
+    vctl upgrade pump --auto-rollback 60s       back again unless its health is GOOD within a minute\n  \
+    vctl upgrade --all")]
+pub struct UpgradeArgs {
+    /// The agent
+    #[arg(value_name = "AGENT", required_unless_present = "all_agents")]
+    pub agent: Option<String>,
+    /// Where the new version is, or `@VERSION`; otherwise from where the present one came
+    #[arg(value_name = "SOURCE")]
+    pub source: Option<String>,
+    /// Configuration file; the present one stays otherwise
+    #[arg(long, value_name = "FILE")]
+    pub agent_config: Option<PathBuf>,
+    /// How long it may take to report its health after the start, in seconds
+    #[arg(long, value_name = "SECS", default_value_t = 10.0)]
+    pub agent_start_time: f64,
+    /// When the new version goes again
+    #[command(flatten)]
+    pub trial: TrialArgs,
+    /// How it is built
+    #[command(flatten)]
+    pub build: BuildArgs,
+    /// How the agent is looked up
+    #[command(flatten)]
+    pub filters: FilterArgs,
 }
 
 /// Which agents, and how they are shown.
@@ -355,6 +434,9 @@ impl Command {
             Self::Status(_) => "status",
             Self::Health(_) => "health",
             Self::Peerlist => "peerlist",
+            Self::Upgrade(_) => "upgrade",
+            Self::Rollback { .. } => "rollback",
+            Self::History { .. } => "history",
             Self::Call(_) => "call",
             Self::Pub(_) => "pub",
             Self::Sub(_) => "sub",

@@ -2,20 +2,22 @@
 
 use serde_json::Value;
 
-use super::args::InstallArgs;
+use super::args::{BuildArgs, InstallArgs, TrialArgs};
 use super::output::Output;
 use super::{Vctl, manage, render, seconds};
 use crate::install::Registry;
+use crate::install::history::Terms;
 use crate::install::python::Settings;
 use crate::ops::OpError;
 use crate::ops::install::{BuildRequest, Report, Request, run};
 use crate::ops::lifecycle::Came;
+use crate::ops::versions::period;
 
 pub(super) async fn install(vctl: &Vctl, args: InstallArgs, out: &mut Output) -> Result<u8, OpError> {
     let csv = args.csv;
     let session = vctl.connect().await?;
     let wait = seconds(args.agent_start_time);
-    let report = run(&session, vctl.home(), request(vctl, args)).await?;
+    let report = run(&session, vctl.home(), request(vctl, args)?).await?;
     if let Some(path) = &report.found_config {
         out.complain(&format!("Using the configuration {}", path.display()));
     }
@@ -30,54 +32,88 @@ pub(super) async fn install(vctl: &Vctl, args: InstallArgs, out: &mut Output) ->
     } else {
         out.line(&text);
     }
+    if report.rolled_back.is_some() {
+        return Ok(1);
+    }
     let runs = report.came.as_ref().is_none_or(|came| manage::report_start(&report.agent, came, wait, out));
     // With `--json` the object says that it did not start.
     Ok(u8::from(!runs && !vctl.json))
 }
 
-fn request(vctl: &Vctl, args: InstallArgs) -> Request {
+fn request(vctl: &Vctl, args: InstallArgs) -> Result<Request, OpError> {
     // -1 is how the original says that none was given.
     let priority = args.priority.filter(|text| text != "-1").or_else(|| args.enable.then(|| "50".to_owned()));
     let registry = args.registry.map(Registry::Name).or(args.index.map(Registry::Index));
-    let build_limit = seconds(args.build_timeout);
-    let configured = Settings::from_home(vctl.home());
-    let python = Settings {
-        interpreter: args.python.or(configured.interpreter.clone()),
-        pre_release: args.pre_release,
-        skip_requirements: args.skip_requirements.is_some(),
-        script: args.bin.clone(),
-        offline: args.offline,
-        verbose: vctl.verbose,
-        limit: Some(build_limit),
-        ..configured
-    };
-    Request {
+    Ok(Request {
         path: args.path,
         kind: args.source,
         registry,
         identity: args.vip_identity,
         config: args.agent_config,
+        keep_config: false,
         tag: args.tag,
         priority,
         start: args.start,
         wait: seconds(args.agent_start_time),
         force: args.force,
+        only_if_new: false,
+        trial: terms(&args.trial, args.agent_start_time)?,
         environment: args.env,
-        build: BuildRequest {
-            bin: args.bin,
-            features: args.features,
-            no_default_features: args.no_default_features,
-            offline: args.offline,
-            profile: args.profile,
-            limit: build_limit,
-            verbose: vctl.verbose,
-        },
-        python,
+        python: python(vctl, &args.build),
+        build: build(vctl, args.build),
+    })
+}
+
+/// How a Python package is installed.
+pub(super) fn python(vctl: &Vctl, args: &BuildArgs) -> Settings {
+    let configured = Settings::from_home(vctl.home());
+    Settings {
+        interpreter: args.python.clone().or(configured.interpreter.clone()),
+        pre_release: args.pre_release,
+        skip_requirements: args.skip_requirements.is_some(),
+        script: args.bin.clone(),
+        offline: args.offline,
+        verbose: vctl.verbose,
+        limit: Some(seconds(args.build_timeout)),
+        ..configured
     }
+}
+
+/// How a crate is built.
+pub(super) fn build(vctl: &Vctl, args: BuildArgs) -> BuildRequest {
+    BuildRequest {
+        bin: args.bin,
+        features: args.features,
+        no_default_features: args.no_default_features,
+        offline: args.offline,
+        profile: args.profile,
+        limit: seconds(args.build_timeout),
+        verbose: vctl.verbose,
+    }
+}
+
+/// What a version that replaces another one has to show.
+pub(super) fn terms(args: &TrialArgs, start_time_s: f64) -> Result<Option<Terms>, OpError> {
+    if args.no_rollback {
+        return Ok(None);
+    }
+    Ok(Some(match &args.auto_rollback {
+        Some(text) => Terms { period_s: period(text)?, good: true },
+        None => Terms { period_s: start_time_s.max(0.1), good: false },
+    }))
 }
 
 fn text(report: &Report) -> String {
     let uuid = &report.agent.uuid;
+    if let Some(back) = &report.rolled_back {
+        return format!(
+            "Agent {uuid} rolled back from {} to {}{}: {}",
+            back.from,
+            back.to,
+            running(report),
+            back.why
+        );
+    }
     match &report.came {
         None => format!("Agent {uuid} installed"),
         Some(Came::Up { pid } | Came::Silent { pid }) => {
@@ -86,5 +122,14 @@ fn text(report: &Report) -> String {
         Some(Came::Ended { code, .. }) => {
             format!("Agent {uuid} installed but failed to start (status {code})")
         }
+    }
+}
+
+/// What is to be said about the process of the version that is in place.
+pub(super) fn running(report: &Report) -> String {
+    match &report.came {
+        None => String::new(),
+        Some(Came::Up { pid } | Came::Silent { pid }) => format!(", which runs [{pid}]"),
+        Some(Came::Ended { code, .. }) => format!(", which failed to start as well (status {code})"),
     }
 }

@@ -13,6 +13,7 @@ mod output;
 mod render;
 mod run;
 mod show;
+mod versions;
 mod watch;
 
 use std::ffi::OsString;
@@ -107,6 +108,11 @@ async fn dispatch(vctl: &Vctl, command: Command, out: &mut Output) -> Result<u8,
         Command::Install(args) => install::install(vctl, *args, out).await,
         Command::New(args) => new::new(vctl, args, out).await,
         Command::Run(args) => run::run(vctl, args, out).await,
+        Command::Upgrade(args) => versions::upgrade(vctl, *args, out).await,
+        Command::Rollback { agent, to, agent_start_time, filters } => {
+            versions::roll_back(vctl, &agent, to.as_deref(), agent_start_time, filters.into(), out).await
+        }
+        Command::History { agent, filters } => versions::history(vctl, &agent, filters.into(), out).await,
         Command::Config(command) => show::config(vctl, command, out).await,
         Command::Start { selection, wait } => manage::start(vctl, &selection, seconds(wait), out).await,
         Command::Stop(selection) => manage::stop(vctl, &selection, out).await,

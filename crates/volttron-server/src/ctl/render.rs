@@ -55,6 +55,23 @@ pub fn status(rows: &[StatusRow], min_uuid: usize) -> Table {
     }
 }
 
+/// A plain table: each column as wide as its widest cell, the last one as it is.
+pub fn columns<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Table {
+    let line = |cells: [&str; N]| {
+        let mut line = String::new();
+        for (at, cell) in cells.into_iter().enumerate() {
+            let wide = width(rows.iter().map(|row| &row[at]), headings[at].len());
+            let pad = if at + 1 == N { 0 } else { wide + 1 };
+            line.push_str(&format!("{cell:pad$}"));
+        }
+        line + "\n"
+    };
+    Table {
+        heading: line(headings),
+        rows: rows.iter().map(|row| line(row.each_ref().map(String::as_str))).collect(),
+    }
+}
+
 /// `list --json` and `auth publickey --json`.
 pub fn list_json(rows: &[(AgentRow, String)], last: &str) -> String {
     let all: Map<String, Value> = rows

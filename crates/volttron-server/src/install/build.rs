@@ -12,7 +12,7 @@ use volttron_utils::home::Home;
 use super::InstallError;
 use super::cargo::Run;
 use super::named::NamedCrate;
-use super::register::sha256;
+use super::store::sha256;
 
 /// How to build.
 #[derive(Debug)]

@@ -2,30 +2,48 @@
 //! directory below `agents/` (lifecycle.md section 2).
 //!
 //! Two halves. [`prepare`] works for `vctl`: it recognises the source, builds it and asks the program what it is.
-//! [`register()`] works in the platform: identity, keys, files. They share a host, so what is handed over is a path.
+//! [`stage`] and what follows it ([`Pending`]) work in the platform: identity, keys, files, and the way back to a former
+//! version. They share a host, so what is handed over is a path.
 
 mod build;
 mod cargo;
+mod change;
 mod describe;
+mod disk;
 mod elf;
+pub mod history;
+mod links;
 mod named;
 mod prepare;
 pub mod python;
 mod register;
+mod repair;
 mod schema;
 mod signature;
+mod site;
 mod source;
 mod stage;
+mod store;
+#[cfg(test)]
+mod testing;
 mod unpack;
+mod upgrade;
 
 use std::path::PathBuf;
+
+/// Begins the name of a new agent's directory from its decisive rename until it is in place.
+const NEW_PREFIX: &str = ".new-";
 
 pub use build::Build;
 pub use named::{NamedCrate, Registry};
 pub use prepare::{Wanted, prepare};
-pub use register::{Installed, StagedAgent, choose_identity, drop_unused_programs, register};
+pub use register::{Installed, Pending, StagedAgent, Then, choose_identity, remove, stage};
+use repair::repair;
+pub use repair::repair_home;
+pub use site::{Admission, Site};
 pub use source::{Kind, Source, recognise};
 pub use stage::Stage;
+pub use upgrade::{conclude, stage_rollback};
 
 /// Why an agent was not installed. Nothing was changed then.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +124,12 @@ pub enum InstallError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// There is no version to go back to.
+    #[error("{0}")]
+    NoVersion(String),
+    /// The auth file.
+    #[error("cannot change the auth file: {0}")]
+    Auth(String),
     /// The key pair.
     #[error(transparent)]
     Keys(#[from] volttron_utils::keys::keystore::KeystoreError),
@@ -115,3 +139,7 @@ pub enum InstallError {
 fn file<T>(path: &std::path::Path, done: std::io::Result<T>) -> Result<T, InstallError> {
     done.map_err(|source| InstallError::File { path: path.to_owned(), source })
 }
+
+#[cfg(test)]
+#[path = "faults_tests.rs"]
+mod faults_tests;

@@ -10,10 +10,10 @@ use volttron_utils::home::Home;
 
 use super::build::Build;
 use super::describe::describe;
-use super::register::sha256;
 use super::schema::fits;
 use super::signature::TrustedKeys;
 use super::source::Source;
+use super::store::sha256;
 use super::unpack::unpack;
 use super::{InstallError, StagedAgent, file, python};
 
@@ -108,6 +108,7 @@ pub async fn prepare(
         installed_by: String::new(),
         python: None,
         keys: None,
+        then: super::Then::default(),
     })
 }
 
@@ -132,6 +133,7 @@ async fn prepare_python(
         installed_by: String::new(),
         python: Some(ready.staged),
         keys: None,
+        then: super::Then::default(),
     })
 }
 

@@ -1,24 +1,26 @@
-//! The half of an installation that runs in the platform: identity, program store, agent directory (home.md section 3).
+//! The half of an installation that runs in the platform: identity, keys, agent directory (home.md section 3).
 //!
-//! Everything is made under a temporary name and renamed when complete; an interruption leaves nothing that looks like
-//! an agent.
+//! Two steps, so that the new program is stored beside the old one while that still runs: [`stage`] prepares everything,
+//! [`Pending::commit`] puts it in place by one rename. An interruption before that leaves the former state, one after it
+//! is finished by [`super::repair()`].
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use volttron_utils::files::FileLock;
+use serde_json::Value;
+use volttron_utils::files::{FileLock, TEMP_PREFIX};
 use volttron_utils::home::{AgentDir, Home};
+use volttron_utils::identity;
 use volttron_utils::keys::{KeyPair, PublicKey, keystore};
 use volttron_utils::time::format_timestamp;
-use volttron_utils::{files, identity};
 
-use super::{InstallError, file, python};
+use super::change::Change;
+use super::history::{History, Outcome, Terms, What};
+use super::repair::{REMOVED, REMOVED_KEEPING_AUTH, finish_removal};
+use super::upgrade::prepare_upgrade;
+use super::{InstallError, NEW_PREFIX, Site, file, python, repair, store};
 use crate::supervisor::installed::{self, InstalledAgent, Manifest, Runtime};
 
 /// A program that is ready to become an agent.
@@ -51,6 +53,33 @@ pub struct StagedAgent {
     /// Keys for a new agent; made up otherwise.
     #[serde(skip)]
     pub keys: Option<KeyPair>,
+    /// What to do with it besides.
+    #[serde(default)]
+    pub then: Then,
+}
+
+/// What is done together with an installation.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Then {
+    /// Sets the tag.
+    #[serde(default)]
+    pub tag: Option<String>,
+    /// Sets the priority of autostart.
+    #[serde(default)]
+    pub priority: Option<String>,
+    /// Starts an agent that took the place of another one, even if that did not run. A new agent is started by whoever
+    /// asked.
+    #[serde(default)]
+    pub start: bool,
+    /// Leaves an agent down that was up until then; whoever asked starts it.
+    #[serde(default)]
+    pub stay_down: bool,
+    /// Leaves an agent alone that has this very program and configuration already.
+    #[serde(default)]
+    pub only_if_new: bool,
+    /// What a version that took the place of another one has to show; without it there is no going back by itself.
+    #[serde(default)]
+    pub trial: Option<Terms>,
 }
 
 /// An agent that was installed.
@@ -62,9 +91,18 @@ pub struct Installed {
     pub identity: String,
     /// Its public key.
     pub public_key: PublicKey,
-    /// Whether it replaced an agent that was running and has to be started again.
+    /// It took the place of another version, and the platform has started it again.
     #[serde(default)]
-    pub was_running: bool,
+    pub restarted: bool,
+    /// Why that start failed.
+    #[serde(default)]
+    pub start_error: Option<String>,
+    /// It took the place of this version, `<package>-<version>`.
+    #[serde(default)]
+    pub replaced: Option<String>,
+    /// Nothing had to be changed: it is the same program with the same configuration.
+    #[serde(default)]
+    pub unchanged: bool,
 }
 
 /// The identity that an installation will have, and the agent it replaces, if any.
@@ -98,26 +136,131 @@ pub fn choose_identity(
     }
 }
 
-/// Installs a staged program. An agent it replaces must not run. One installation at a time per home.
-pub fn register(home: &Home, staged: &StagedAgent) -> Result<Installed, InstallError> {
-    file(&home.bin(), files::create_dir(&home.bin(), 0o755))?;
-    let lock = home.bin().join(".lock");
-    let _lock = file(&lock, FileLock::acquire(&lock))?;
-    let (identity, existing) = choose_identity(home, staged)?;
-    let root = match &staged.python {
-        Some(environment) => python::store(home, environment)?,
-        None => store_program(home, staged)?,
+/// An installation that is prepared and not made. While it exists, nobody else installs in this home.
+#[derive(Debug)]
+pub struct Pending {
+    identity: String,
+    uuid: String,
+    what: Prepared,
+    replaced: Option<String>,
+    _lock: FileLock,
+}
+
+#[derive(Debug)]
+enum Prepared {
+    /// A directory for a new agent.
+    New(PathBuf),
+    /// Files for an agent that is there.
+    Change(Change),
+    /// It is there already, in every respect.
+    Nothing,
+}
+
+/// Prepares an installation: stores the program and writes all files, none of them in its place yet. `starts` tells
+/// whether a version that replaces another one is started then; only what is started can be on trial.
+pub fn stage(
+    site: &Site<'_>,
+    staged: &StagedAgent,
+    starts: impl FnOnce(&InstalledAgent) -> bool,
+) -> Result<Pending, InstallError> {
+    let lock = site.lock()?;
+    repair(site)?;
+    let prepared = prepare(site, staged, starts, lock);
+    clear_up_after(site, &prepared);
+    prepared
+}
+
+/// What cannot be cleared away now is cleared away before the next installation.
+pub(super) fn clear_up_after<T>(site: &Site<'_>, prepared: &Result<T, InstallError>) {
+    if prepared.is_err()
+        && let Err(error) = repair(site)
+    {
+        tracing::warn!("clearing up after an installation that failed: {error}");
+    }
+}
+
+fn prepare(
+    site: &Site<'_>,
+    staged: &StagedAgent,
+    starts: impl FnOnce(&InstalledAgent) -> bool,
+    lock: FileLock,
+) -> Result<Pending, InstallError> {
+    let (identity, existing) = choose_identity(site.home, staged)?;
+    let mut manifest = manifest(staged, store::store_program(site, staged)?);
+    let replaced = existing.as_ref().filter(|a| a.manifest.is_some()).map(|a| a.name.clone());
+    let (uuid, what) = match existing {
+        Some(agent) if agent.manifest.is_some() => {
+            let starts = starts(&agent);
+            let change = prepare_upgrade(site, &agent, staged, &mut manifest, starts)?;
+            (agent.uuid, change.map_or(Prepared::Nothing, Prepared::Change))
+        }
+        older => {
+            let (uuid, dir) = prepare_new(site, staged, &manifest, older.as_ref())?;
+            (uuid, Prepared::New(dir))
+        }
     };
-    let exec = Path::new("../../bin")
-        .join(root.file_name().unwrap_or_default())
-        .join("bin")
-        .join(program_name(staged));
-    let manifest = Manifest {
+    Ok(Pending { identity, uuid, what, replaced, _lock: lock })
+}
+
+impl Pending {
+    /// A change of an agent that is there.
+    pub(super) fn change(agent: &InstalledAgent, change: Change, lock: FileLock) -> Self {
+        Self {
+            identity: agent.identity.clone(),
+            uuid: agent.uuid.clone(),
+            what: Prepared::Change(change),
+            replaced: Some(agent.name.clone()),
+            _lock: lock,
+        }
+    }
+
+    /// The uuid of the agent whose process must not run while this is made, if there is one.
+    pub fn replaces(&self) -> Option<&str> {
+        matches!(self.what, Prepared::Change(_)).then_some(&*self.uuid)
+    }
+
+    /// Makes it. What is not complete when this fails is undone, or finished later.
+    pub fn commit(self, site: &Site<'_>) -> Result<Installed, InstallError> {
+        let made = match &self.what {
+            Prepared::Nothing => Ok(()),
+            Prepared::Change(change) => change.commit(site),
+            Prepared::New(dir) => commit_new(site, dir, &self.identity),
+        };
+        // Files to their places, older paths, programs that nobody needs any more; and what went wrong.
+        let repaired = repair(site);
+        made?;
+        match (repaired, &self.what) {
+            (Err(error), Prepared::Change(change)) if change.is_unfinished() => return Err(error),
+            (Err(error), _) => tracing::warn!("clearing up after installing {}: {error}", self.identity),
+            _ => {}
+        }
+        let keys = keystore::load(&site.home.agent(&self.identity).keystore())?;
+        Ok(Installed {
+            uuid: self.uuid,
+            identity: self.identity,
+            public_key: keys.public,
+            restarted: false,
+            start_error: None,
+            unchanged: matches!(self.what, Prepared::Nothing),
+            replaced: self.replaced,
+        })
+    }
+
+    /// Leaves it.
+    pub fn abandon(self, site: &Site<'_>) {
+        if let Err(error) = repair(site) {
+            tracing::warn!("clearing up after an installation of {} that was left: {error}", self.identity);
+        }
+    }
+}
+
+fn manifest(staged: &StagedAgent, exec: String) -> Manifest {
+    Manifest {
         format: 1,
         package: staged.package.clone(),
         version: staged.version.clone(),
         source: staged.source.clone(),
-        exec: exec.to_string_lossy().into_owned(),
+        exec,
         args: staged.python.as_ref().map(|p| p.args.clone()).unwrap_or_default(),
         env: staged.env.clone(),
         runtime: if staged.python.is_some() { Runtime::Python } else { Runtime::Native },
@@ -127,185 +270,99 @@ pub fn register(home: &Home, staged: &StagedAgent) -> Result<Installed, InstallE
         restart: None,
         max_restarts: None,
         other: serde_json::Map::new(),
-    };
-    let uuid = match existing {
-        Some(agent) if agent.manifest.is_some() => {
-            replace(&agent, staged, manifest)?;
-            agent.uuid
-        }
-        older => create(home, &identity, staged, &manifest, older.as_ref())?,
-    };
-    let agent = installed::read(home.agent(&identity).path())
-        .ok()
-        .flatten()
-        .ok_or_else(|| InstallError::Config(format!("the directory of {identity} is incomplete")))?;
-    let public_key = keystore::load(&agent.keystore())?.public;
-    file(agent.dir.path(), installed::link_older_paths(home, &agent))?;
-    sweep(home);
-    Ok(Installed { uuid, identity, public_key, was_running: false })
-}
-
-fn program_name(staged: &StagedAgent) -> String {
-    staged.program.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// Puts the program below `bin/`, in a directory of its package and version; another build of the same version gets a
-/// directory of its own. The same bytes are stored once.
-fn store_program(home: &Home, staged: &StagedAgent) -> Result<PathBuf, InstallError> {
-    let hash = file(&staged.program, sha256(&staged.program))?;
-    let plain = home.bin().join(format!("{}-{}", staged.package, staged.version));
-    let hashed = home.bin().join(format!("{}-{}+{}", staged.package, staged.version, &hash[..8]));
-    for root in [&plain, &hashed] {
-        match stored_hash(root) {
-            Some(stored) if stored == hash && root.join("bin").join(program_name(staged)).is_file() => {
-                return Ok(root.clone());
-            }
-            Some(_) => {}
-            None if root.exists() => {}
-            None => return write_program(home, staged, &hash, root).map(|()| root.clone()),
-        }
-    }
-    // Both names are taken by something incomplete: make the second one anew.
-    file(&hashed, fs::remove_dir_all(&hashed))?;
-    write_program(home, staged, &hash, &hashed).map(|()| hashed)
-}
-
-/// Reads in pieces: programs are large, and the platform is to stay small.
-pub(super) fn sha256(path: &Path) -> io::Result<String> {
-    let mut program = fs::File::open(path)?;
-    let mut digest = Sha256::new();
-    let mut piece = vec![0; 64 * 1024];
-    loop {
-        match program.read(&mut piece)? {
-            0 => return Ok(format!("{:x}", digest.finalize())),
-            n => digest.update(&piece[..n]),
-        }
     }
 }
 
-fn stored_hash(root: &Path) -> Option<String> {
-    let ledger: Value = serde_json::from_str(&fs::read_to_string(root.join("source.json")).ok()?).ok()?;
-    ledger["sha256"].as_str().map(str::to_owned)
-}
-
-fn write_program(home: &Home, staged: &StagedAgent, hash: &str, root: &Path) -> Result<(), InstallError> {
-    let temporary = home.bin().join(format!(".tmp-{}", uuid::Uuid::new_v4()));
-    let bin = temporary.join("bin");
-    file(&bin, fs::create_dir_all(&bin))?;
-    let path = bin.join(program_name(staged));
-    let written = (|| {
-        let mut program = fs::File::create(&path)?;
-        io::copy(&mut fs::File::open(&staged.program)?, &mut program)?;
-        program.set_permissions(fs::Permissions::from_mode(0o755))?;
-        program.sync_all()
-    })();
-    file(&path, written)?;
-    let ledger = json!({
-        "package": staged.package, "version": staged.version, "source": staged.source, "sha256": hash,
-        "when": format_timestamp(jiff::Timestamp::now()),
-    });
-    let text = volttron_utils::json::to_indent(&ledger, 2).unwrap_or_default();
-    let source = temporary.join("source.json");
-    file(&source, files::write_atomic(&source, text.as_bytes(), 0o644))?;
-    file(root, fs::rename(&temporary, root))
-}
-
-fn create(
-    home: &Home,
-    identity: &str,
+/// Everything of a new agent, in a directory that does not look like one. An agent of the older layout passes on what it
+/// has.
+fn prepare_new(
+    site: &Site<'_>,
     staged: &StagedAgent,
     manifest: &Manifest,
     older: Option<&InstalledAgent>,
-) -> Result<String, InstallError> {
+) -> Result<(String, PathBuf), InstallError> {
     let uuid = older.map_or_else(|| uuid::Uuid::new_v4().to_string(), |agent| agent.uuid.clone());
-    let dir = AgentDir::at(home.agents().join(format!(".tmp-{uuid}")));
-    let _ = fs::remove_dir_all(dir.path());
-    file(&dir.data(), fs::create_dir_all(dir.data()))?;
+    let dir = AgentDir::at(site.home.agents().join(format!("{TEMP_PREFIX}{uuid}")));
     let keys = older.and_then(|agent| keystore::load(&agent.keystore()).ok()).or_else(|| staged.keys.clone());
     let keys = keys.unwrap_or_else(KeyPair::generate);
-    keystore::write(&dir.keystore(), &keys)?;
-    write(&dir.uuid(), &uuid)?;
-    write(&dir.name(), &format!("{}-{}", staged.package, staged.version))?;
-    write(&dir.config(), staged.config.as_deref().unwrap_or("{}"))?;
-    write(&dir.launch(), &to_text(manifest))?;
-    let target = home.agent(identity);
-    if let Some(agent) = older {
-        for (path, text) in [(dir.tag(), &agent.tag), (dir.autostart(), &agent.priority)] {
-            if let Some(text) = text {
-                write(&path, text)?;
-            }
+    let mut history = History::default();
+    history.note(What::Install, manifest, &staged.installed_by, Outcome::Done, "");
+    site.remove(dir.path())?;
+    site.make_dir(&dir.data())?;
+    site.write(&dir.keystore(), &keystore::render(&keys), 0o600)?;
+    site.write(&dir.uuid(), &uuid, 0o644)?;
+    site.write(&dir.name(), &name(manifest), 0o644)?;
+    site.write(&dir.config(), staged.config.as_deref().unwrap_or("{}"), 0o644)?;
+    site.write(&history_file(&dir), &history.to_text(), 0o600)?;
+    let (tag, priority) = (older.and_then(|a| a.tag.as_ref()), older.and_then(|a| a.priority.as_ref()));
+    for (path, text) in [
+        (dir.tag(), staged.then.tag.as_ref().or(tag)),
+        (dir.autostart(), staged.then.priority.as_ref().or(priority)),
+    ] {
+        if let Some(text) = text {
+            site.write(&path, text, 0o644)?;
         }
-        // What the older program kept moves along; its directory stays as a backup, out of sight.
-        let data = agent.dir.path().join(&agent.name).join(format!("{}.agent-data", agent.name));
+    }
+    site.write(&dir.launch(), &to_text(manifest), 0o644)?;
+    Ok((uuid, dir.path().to_owned()))
+}
+
+/// The decisive rename, then the rest; undone where the rest cannot be.
+fn commit_new(site: &Site<'_>, dir: &Path, identity: &str) -> Result<(), InstallError> {
+    let new = site.home.agents().join(format!("{NEW_PREFIX}{identity}"));
+    site.rename(dir, &new)?;
+    let finished = finish_new(site, &new, identity);
+    if finished.is_err() && new.exists() {
+        let _ = site.rename(&new, &site.home.agents().join(format!("{REMOVED}{identity}")));
+    }
+    finished
+}
+
+/// Lets a new agent in and puts its directory in place. What an agent of the older layout kept moves along; its
+/// directory stays as a backup, out of sight.
+pub(super) fn finish_new(site: &Site<'_>, new: &Path, identity: &str) -> Result<(), InstallError> {
+    let dir = AgentDir::at(new);
+    let uuid = file(&dir.uuid(), fs::read_to_string(dir.uuid()))?;
+    let keys = keystore::load(&dir.keystore())?;
+    site.auth.admit(identity, keys.public).map_err(InstallError::Auth)?;
+    let older = site.home.agents().join(&uuid);
+    let backup = site.home.backups().join(format!("{identity}-{uuid}"));
+    if older.join("IDENTITY").exists() && !older.join("agent.link").exists() && !older.join("UUID").exists() {
+        site.make_dir(&site.home.backups())?;
+        site.rename(&older, &backup)?;
+    }
+    for entry in fs::read_dir(&backup).into_iter().flatten().flatten() {
+        let data = entry.path().join(format!("{}.agent-data", entry.file_name().to_string_lossy()));
         if data.is_dir() {
-            file(&data, fs::remove_dir(dir.data()).and_then(|()| fs::rename(&data, dir.data())))?;
+            site.remove(&dir.data())?;
+            site.rename(&data, &dir.data())?;
         }
-        file(&home.backups(), files::create_dir(&home.backups(), 0o755))?;
-        file(
-            agent.dir.path(),
-            fs::rename(agent.dir.path(), home.backups().join(format!("{identity}-{uuid}"))),
-        )?;
     }
-    file(target.path(), fs::rename(dir.path(), target.path()))?;
-    Ok(uuid)
+    site.rename(new, site.home.agent(identity).path())
 }
 
-/// Another program for the same agent: its manifest is replaced last, so that it is the old agent or the new one.
-fn replace(agent: &InstalledAgent, staged: &StagedAgent, mut manifest: Manifest) -> Result<(), InstallError> {
-    if let Some(old) = &agent.manifest {
-        manifest.restart.clone_from(&old.restart);
-        manifest.max_restarts = old.max_restarts;
-        manifest.other.clone_from(&old.other);
-    }
-    if let Some(config) = &staged.config {
-        write(&agent.dir.config(), config)?;
-    }
-    write(&agent.dir.name(), &format!("{}-{}", staged.package, staged.version))?;
-    write(&agent.dir.launch(), &to_text(&manifest))
+/// Removes an agent whose process has ended: its directory, and its auth entry unless that is to stay.
+pub fn remove(site: &Site<'_>, agent: &InstalledAgent, keep_auth: bool) -> Result<(), InstallError> {
+    let _lock = site.lock()?;
+    repair(site)?;
+    let prefix = if keep_auth { REMOVED_KEEPING_AUTH } else { REMOVED };
+    let doomed = site.home.agents().join(format!("{prefix}{}", agent.uuid));
+    // From here on it is not an agent any more.
+    site.rename(agent.dir.path(), &doomed)?;
+    finish_removal(site, &doomed)?;
+    repair(site)
 }
 
-fn to_text(manifest: &Manifest) -> String {
+pub(super) fn name(manifest: &Manifest) -> String {
+    format!("{}-{}", manifest.package, manifest.version)
+}
+
+pub(super) fn history_file(dir: &AgentDir) -> PathBuf {
+    dir.path().join(super::history::FILE)
+}
+
+pub(super) fn to_text(manifest: &Manifest) -> String {
     volttron_utils::json::to_indent(manifest, 2).unwrap_or_default()
-}
-
-fn write(path: &Path, text: &str) -> Result<(), InstallError> {
-    file(path, files::write_atomic(path, text.as_bytes(), 0o644))
-}
-
-/// Deletes programs that no agent refers to. An agent that still runs one keeps it until it ends. They are out of the way at
-/// once; deleting them goes on behind: an environment of a Python agent has thousands of files.
-pub fn drop_unused_programs(home: &Home) {
-    // What an installation has just put there belongs to nobody yet.
-    if let Ok(_lock) = FileLock::acquire(&home.bin().join(".lock")) {
-        sweep(home);
-    }
-}
-
-/// Only under the lock.
-fn sweep(home: &Home) {
-    let (agents, _) = installed::list(home);
-    let used: Vec<String> =
-        agents.iter().filter_map(|a| a.manifest.as_ref()).map(|m| m.exec.clone()).collect();
-    let shared = python::runtimes_of(home, &used);
-    let mut doomed = Vec::new();
-    for entry in fs::read_dir(home.bin()).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        // The lock. What is under way stands in a dot directory too, but only while the lock is held.
-        if name == ".lock" {
-            continue;
-        }
-        if !used.iter().any(|exec| exec.contains(&format!("/{name}/"))) && !shared.contains(&name) {
-            let aside = home.bin().join(format!(".removed-{}", uuid::Uuid::new_v4()));
-            doomed.extend(fs::rename(entry.path(), &aside).is_ok().then_some(aside));
-        }
-    }
-    if !doomed.is_empty() {
-        std::thread::spawn(move || {
-            for path in doomed {
-                let _ = fs::remove_dir_all(path);
-            }
-        });
-    }
 }
 
 #[cfg(test)]

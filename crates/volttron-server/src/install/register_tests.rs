@@ -1,6 +1,16 @@
 //! Installing staged programs: names, keys, replacing, what a refusal leaves.
 
+use serde_json::json;
+use volttron_utils::files;
+
 use super::*;
+use crate::install::testing::NobodyKnown;
+
+/// Installs at once, as the platform does between stopping and starting.
+fn register(home: &Home, staged: &StagedAgent) -> Result<Installed, InstallError> {
+    let site = Site::new(home, &NobodyKnown);
+    stage(&site, staged, |_| false)?.commit(&site)
+}
 
 fn home() -> (tempfile::TempDir, Home) {
     let dir = tempfile::tempdir().unwrap();
@@ -30,6 +40,7 @@ fn staged(dir: &tempfile::TempDir, content: &str) -> StagedAgent {
         python: None,
         keys: None,
         installed_by: "control.connection".into(),
+        then: Then::default(),
     }
 }
 
@@ -76,7 +87,13 @@ fn force_keeps_everything_but_the_program() {
     assert_eq!(fs::read_to_string(agent.dir.data().join("kept")).unwrap(), "data");
     let exec = agent.dir.path().join(&agent.manifest.unwrap().exec);
     assert_eq!(fs::read_to_string(exec).unwrap(), "two");
-    assert_eq!(programs(&home), 1, "the old program is gone");
+    assert_eq!(programs(&home), 2, "the old program is kept to go back to");
+    assert_eq!(after.replaced.as_deref(), Some("my-agent-1.0.0"));
+    second.then.only_if_new = true;
+    let again = register(&home, &second).unwrap();
+    assert!(again.unchanged, "the same once more changes nothing");
+    let links: Vec<_> = fs::read_dir(home.agents().join(&after.uuid)).unwrap().flatten().collect();
+    assert_eq!(links.len(), 3, "older paths of the present version only: {links:?}");
 }
 
 #[test]
@@ -137,4 +154,18 @@ fn an_agent_of_the_older_layout_keeps_uuid_keys_tag_and_data() {
     let all = installed::list(&home).0;
     assert_eq!((all.len(), all[0].tag.as_deref()), (1, Some("roof")));
     assert_eq!(fs::read_to_string(all[0].dir.data().join("kept")).unwrap(), "data");
+}
+
+#[test]
+fn removing_takes_everything_but_what_others_need() {
+    let (dir, home) = home();
+    let one = register(&home, &staged(&dir, "one")).unwrap();
+    register(&home, &staged(&dir, "one")).unwrap();
+    let site = Site::new(&home, &NobodyKnown);
+    let agents = installed::list(&home).0;
+    remove(&site, &agents[0], false).unwrap();
+    assert_eq!((fs::read_dir(home.agents()).unwrap().count(), programs(&home)), (2, 1));
+    assert_ne!(installed::list(&home).0[0].uuid, one.uuid);
+    remove(&site, &agents[1], true).unwrap();
+    assert_eq!((fs::read_dir(home.agents()).unwrap().count(), programs(&home)), (0, 0));
 }

@@ -10,8 +10,10 @@ use volttron_client::CallError;
 
 use super::agents::AgentRow;
 use super::lifecycle::{self, Came};
+use super::versions::{self, RolledBack};
 use super::{OpError, Session};
-use crate::install::{self, Build, InstallError, Installed, Wanted};
+use crate::install::history::Terms;
+use crate::install::{self, Build, InstallError, Installed, Then, Wanted};
 use crate::supervisor::installed::check_priority;
 
 /// How long the platform may take to stop the agent that is replaced and to store the new one.
@@ -30,6 +32,8 @@ pub struct Request {
     pub identity: Option<String>,
     /// Configuration file.
     pub config: Option<PathBuf>,
+    /// Leave the configuration alone, also where the source brings one.
+    pub keep_config: bool,
     /// Tag.
     pub tag: Option<String>,
     /// Priority of autostart; none leaves it as it is.
@@ -40,6 +44,10 @@ pub struct Request {
     pub wait: Duration,
     /// Replace an agent of the same identity.
     pub force: bool,
+    /// Leave an agent alone that has this very program and configuration already.
+    pub only_if_new: bool,
+    /// What a version that replaces another one has to show to stay; none keeps it whatever it does.
+    pub trial: Option<Terms>,
     /// `NAME=VALUE` for its environment.
     pub environment: Vec<String>,
     /// How to build a crate.
@@ -80,6 +88,12 @@ pub struct Report {
     pub enabled: bool,
     /// How its start went, if it was to be started.
     pub came: Option<Came>,
+    /// `<package>-<version>` that it took the place of.
+    pub replaced: Option<String>,
+    /// Nothing had to be changed.
+    pub unchanged: bool,
+    /// The version did not pass its trial; [`Self::came`] then tells of the one that is back.
+    pub rolled_back: Option<RolledBack>,
 }
 
 impl Report {
@@ -107,6 +121,11 @@ impl Report {
                 set("started", json!(false));
             }
         }
+        if let Some(back) = &self.rolled_back {
+            set("rolled_back", json!(true));
+            set("version", json!(back.to));
+            set("why", json!(back.why));
+        }
         object
     }
 }
@@ -128,7 +147,7 @@ pub async fn run(
         env: environment(&request.environment)?,
         python: request.python.clone(),
     };
-    let config = wanted.read_config(&source)?;
+    let config = if request.keep_config { None } else { wanted.read_config(&source)? };
     if let (Some(identity), false) = (&request.identity, request.force) {
         refuse_existing(session, identity).await?;
     }
@@ -138,11 +157,21 @@ pub async fn run(
     let staged =
         install::prepare(home, &source, &build, stage.path(), wanted, config.map(|(_, text)| text)).await;
     let installed = match staged {
-        Ok(staged) => hand_over(session, &staged).await,
+        Ok(mut staged) => {
+            staged.then = Then {
+                tag: request.tag.clone(),
+                priority: request.priority.clone(),
+                start: request.start,
+                stay_down: false,
+                only_if_new: request.only_if_new,
+                trial: request.trial,
+            };
+            hand_over(session, &staged).await
+        }
         Err(error) => Err(error.into()),
     };
     drop(stage);
-    finish(session, home, &request, installed?, found_config).await
+    finish(session, &request, installed?, found_config).await
 }
 
 fn build(request: &BuildRequest) -> Build<'_> {
@@ -185,27 +214,43 @@ async fn hand_over(session: &Session, staged: &install::StagedAgent) -> Result<I
 
 async fn finish(
     session: &Session,
-    home: &volttron_utils::home::Home,
     request: &Request,
     installed: Installed,
     found_config: Option<PathBuf>,
 ) -> Result<Report, OpError> {
-    let mut agent = AgentRow { uuid: installed.uuid, identity: installed.identity, ..AgentRow::default() };
-    if let Some(tag) = &request.tag {
-        lifecycle::tag(home, Some(session), &agent, Some(tag)).await?;
-        agent.tag.clone_from(tag);
-    }
-    if let Some(priority) = &request.priority {
-        lifecycle::prioritize(home, Some(session), &agent, Some(priority)).await?;
-        agent.priority.clone_from(priority);
-    }
-    let mut came = None;
-    if request.start || installed.was_running {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let agent = AgentRow {
+        uuid: installed.uuid,
+        identity: installed.identity,
+        tag: text(&request.tag),
+        priority: text(&request.priority),
+        ..AgentRow::default()
+    };
+    let (mut came, mut rolled_back) = (None, None);
+    if installed.restarted {
+        rolled_back = versions::wait_for_verdict(session, &agent.uuid, request.trial).await?;
+        let failed = installed.start_error.filter(|_| rolled_back.is_none());
+        came = Some(match failed {
+            Some(error) => Came::Ended { code: -1, last_log: vec![error] },
+            None => lifecycle::wait_up(session, &agent, request.wait).await?,
+        });
+    } else if request.start {
         came = Some(match lifecycle::start(session, &agent).await {
+            Err(OpError::Call(CallError::Remote(e))) if e.detail() == Some("agent is already running") => {
+                lifecycle::wait_up(session, &agent, request.wait).await?
+            }
             Ok(()) => lifecycle::wait_up(session, &agent, request.wait).await?,
             Err(error) => Came::Ended { code: -1, last_log: vec![error.to_string()] },
         });
     }
-    let (tagged, enabled) = (request.tag.is_some(), request.priority.is_some());
-    Ok(Report { agent, found_config, tagged, enabled, came })
+    Ok(Report {
+        agent,
+        found_config,
+        tagged: request.tag.is_some(),
+        enabled: request.priority.is_some(),
+        came,
+        replaced: installed.replaced,
+        unchanged: installed.unchanged,
+        rolled_back,
+    })
 }

@@ -11,6 +11,7 @@ pub mod new;
 pub mod run;
 pub mod select;
 pub mod session;
+pub mod versions;
 
 use std::io;
 

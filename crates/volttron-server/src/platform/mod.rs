@@ -6,6 +6,7 @@
 mod instances;
 mod prepare;
 mod serve;
+mod services;
 mod signals;
 
 use volttron_utils::config::OptionError;
@@ -73,9 +74,6 @@ pub enum PlatformError {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// A service ended by itself.
-    #[error("a service of the platform ended unexpectedly; see the log")]
-    ServiceEnded,
     /// The bus ended by itself.
     #[error("the message bus ended unexpectedly; see the log")]
     BusEnded,

@@ -7,6 +7,7 @@ use volttron_utils::keys::KeyPair;
 
 use super::PlatformError;
 use crate::auth::{AuthOptions, AuthState, startup};
+use crate::install;
 use crate::lock::HomeLock;
 use crate::options::Options;
 use crate::services::config_store::ConfigStore;
@@ -42,6 +43,9 @@ pub(super) fn prepare(options: &Options) -> Result<Prepared, PlatformError> {
         (auth, stores)
     });
     let (auth, keys) = auth?;
+    if let Err(error) = install::repair_home(&options.home, &auth) {
+        tracing::error!("what an interrupted installation left behind cannot be cleared away: {error}");
+    }
     Ok(Prepared { lock, auth, keys, config_store: config_store? })
 }
 

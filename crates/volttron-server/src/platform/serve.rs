@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
+use futures_util::FutureExt;
 use tokio_util::task::AbortOnDropHandle;
-use volttron_client::{Agent, AgentBuilder, AgentHandle, Cx, ExitReason};
+use volttron_client::{Agent, AgentBuilder, AgentHandle};
 use volttron_router::{
     Control, Input, Limits, Output, Router, RouterEvent, RouterFacts, ServiceId, Unsent, Why,
 };
@@ -16,6 +14,7 @@ use volttron_utils::keys::KeyPair;
 use volttron_utils::vip::Frames;
 
 use super::prepare::Prepared;
+use super::services::Services;
 use super::signals::{Reason, Signals};
 use super::{PlatformError, VERSION, instances};
 use crate::auth::AuthState;
@@ -25,6 +24,7 @@ use crate::lock::HomeLock;
 use crate::metrics::{self, Endpoint};
 use crate::options::Options;
 use crate::services::auth::{AuthService, StandIn};
+use crate::services::config_store::ConfigStore;
 use crate::services::control::{Control as ControlService, ControlDeps};
 use crate::services::health::Health;
 use crate::services::keydiscovery::KeyDiscovery;
@@ -78,12 +78,18 @@ pub(super) async fn serve(options: &Options, prepared: Prepared) -> Result<(), P
         let sources = control_deps.metrics_sources(control.cx());
         AbortOnDropHandle::new(tokio::spawn(metrics::serve(endpoint, sources)))
     });
-    let handles =
-        [Some(health), Some(control), Some(store), Some(auth_service), Some(keydiscovery), rpc_pubsub];
-    let mut services = Services::default();
-    for handle in handles.into_iter().flatten() {
+    for handle in [&control, &store, &auth_service, &keydiscovery].into_iter().chain(&rpc_pubsub) {
         handle.started().await;
-        services.add(handle);
+    }
+    let mut services = Services::default();
+    services.add(health, || local.spawn(identity::HEALTH, Health::default()).boxed());
+    services
+        .add(control, || local.spawn(identity::CONTROL, ControlService::new(control_deps.clone())).boxed());
+    services.add(store, || local.spawn_store().boxed());
+    services.add(auth_service, || local.spawn_auth().boxed());
+    services.add(keydiscovery, || local.spawn(identity::KEYDISCOVERY, KeyDiscovery).boxed());
+    if let Some(rpc_pubsub) = rpc_pubsub {
+        services.add(rpc_pubsub, || local.spawn(identity::PUBSUB, RpcPubSub::new(auth.clone())).boxed());
     }
     // Nobody meets a platform without its services.
     let _ = front.control().admit_peers().await;
@@ -130,53 +136,15 @@ fn supervisor(options: &Options, keys: Option<&KeyPair>) -> Result<Arc<Superviso
     .map_err(|source| PlatformError::System { action: "start the supervisor", source })
 }
 
-/// The services, and the news that one of them ended.
-#[derive(Default)]
-struct Services {
-    handles: Vec<Cx>,
-    ends: FuturesUnordered<BoxFuture<'static, (String, ExitReason)>>,
-}
-
-impl Services {
-    fn add(&mut self, handle: AgentHandle) {
-        let cx = handle.cx().clone();
-        let identity = cx.identity().to_owned();
-        self.handles.push(cx);
-        self.ends.push(Box::pin(async move { (identity, handle.joined().await) }));
-    }
-
-    /// Resolves when a service ends by itself, which none does unless something is broken.
-    async fn any_end(&mut self) -> Reason {
-        match self.ends.next().await {
-            Some((identity, why)) => {
-                tracing::error!("service {identity} ended: {why:?}");
-                Reason::ServiceEnded
-            }
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Ends them all and waits, at most `limit`.
-    async fn stop(&mut self, limit: Duration) {
-        for cx in &self.handles {
-            cx.stop();
-        }
-        let all = async { while self.ends.next().await.is_some() {} };
-        if tokio::time::timeout(limit, all).await.is_err() {
-            tracing::warn!("not every service ended within {limit:?}");
-        }
-    }
-}
-
 /// Everything that runs.
-struct Platform {
+struct Platform<'a> {
     lock: HomeLock,
     front: RunningFront,
     supervisor: Arc<Supervisor>,
-    services: Services,
+    services: Services<'a>,
 }
 
-impl Platform {
+impl Platform<'_> {
     /// Starts the enabled agents, says that the platform is ready, and waits for a reason to stop. A signal during
     /// the start counts.
     async fn live(&mut self, options: &Options, signals: &mut Signals) -> Result<Reason, PlatformError> {
@@ -194,7 +162,7 @@ impl Platform {
         tokio::select! {
             failed = ready => failed,
             reason = signals.wait(front.control().state()) => Ok(reason),
-            reason = services.any_end() => Ok(reason),
+            never = services.look_after() => match never {},
         }
     }
 
@@ -234,7 +202,6 @@ impl Platform {
         match reason {
             Reason::Signal(_) | Reason::Quit => Ok(()),
             Reason::BusEnded => Err(PlatformError::BusEnded),
-            Reason::ServiceEnded => Err(PlatformError::ServiceEnded),
         }
     }
 }
@@ -287,6 +254,19 @@ impl Local<'_> {
             .spawn()
             .await
             .map_err(|error| PlatformError::Service { identity, why: error.to_string() })
+    }
+
+    /// The store again, from its files.
+    async fn spawn_store(&self) -> Result<AgentHandle, PlatformError> {
+        let home = self.options.home.clone();
+        let store = match crate::blocking::run(move || ConfigStore::load(&home)).await {
+            Ok(loaded) => loaded?,
+            Err(panic) => {
+                let why = panic.to_string();
+                return Err(PlatformError::Service { identity: identity::CONFIG_STORE, why });
+            }
+        };
+        self.spawn(identity::CONFIG_STORE, store).await
     }
 
     async fn spawn_rpc_pubsub(&self) -> Result<Option<AgentHandle>, PlatformError> {

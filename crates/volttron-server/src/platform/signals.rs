@@ -15,8 +15,6 @@ pub(super) enum Reason {
     Quit,
     /// The bus is gone without being asked.
     BusEnded,
-    /// A service is gone without being asked.
-    ServiceEnded,
 }
 
 /// The signals, caught from the moment of construction.

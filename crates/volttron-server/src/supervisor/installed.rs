@@ -236,46 +236,6 @@ fn replace(path: &Path, content: Option<&str>) -> io::Result<()> {
     }
 }
 
-/// Makes `agents/<uuid>/IDENTITY`, `agents/<uuid>/<name>/<name>.dist-info/{config,keystore.json}` and the data directory
-/// `agents/<uuid>/<name>/<name>.agent-data` readable for programs that know the older layout (dropin.md, Files), agents
-/// for 9.x among them. `agent.link` marks the directory as such.
-pub fn link_older_paths(home: &Home, agent: &InstalledAgent) -> io::Result<()> {
-    if agent.manifest.is_none() {
-        return Ok(());
-    }
-    let root = home.agents().join(&agent.uuid);
-    let info = root.join(&agent.name).join(format!("{}.dist-info", agent.name));
-    fs::create_dir_all(&info)?;
-    files::write_atomic(&root.join("agent.link"), agent.identity.as_bytes(), 0o644)?;
-    files::write_atomic(&root.join("IDENTITY"), agent.identity.as_bytes(), 0o644)?;
-    let inner = root.join(&agent.name);
-    let data = inner.join(format!("{}.agent-data", agent.name));
-    for (link, up, file) in [
-        (info.join("config"), "../../..", "config"),
-        (info.join("keystore.json"), "../../..", "keystore.json"),
-        (data, "../..", "data"),
-    ] {
-        let target = Path::new(up).join(&agent.identity).join(file);
-        match std::os::unix::fs::symlink(target, link) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Deletes an agent's directory and the paths that served the older layout. The directory is renamed first, so that a
-/// crash in the middle leaves nothing that looks like an agent.
-pub fn delete(home: &Home, agent: &InstalledAgent) -> io::Result<()> {
-    let links = home.agents().join(&agent.uuid);
-    if links.join("agent.link").exists() {
-        fs::remove_dir_all(&links)?;
-    }
-    let doomed = home.agents().join(format!(".removed-{}", agent.uuid));
-    fs::rename(agent.dir.path(), &doomed)?;
-    fs::remove_dir_all(&doomed)
-}
-
 #[cfg(test)]
 #[path = "installed_tests.rs"]
 mod tests;

@@ -68,22 +68,6 @@ fn tag_and_priority_are_files() {
 }
 
 #[test]
-fn older_paths_are_served_and_go_with_the_agent() {
-    let (_guard, home) = home();
-    install(&home, "a", "u-a");
-    let agent = list(&home).0.remove(0);
-    link_older_paths(&home, &agent).unwrap();
-    link_older_paths(&home, &agent).unwrap();
-    let root = home.agents().join("u-a");
-    assert_eq!(fs::read_to_string(root.join("IDENTITY")).unwrap(), "a");
-    let config = root.join("volttron-listener-0.1.0/volttron-listener-0.1.0.dist-info/config");
-    assert_eq!(fs::read_to_string(config).unwrap(), "{}");
-    assert_eq!(list(&home).0.len(), 1, "the links are not a second agent");
-    delete(&home, &agent).unwrap();
-    assert_eq!(fs::read_dir(home.agents()).unwrap().count(), 0);
-}
-
-#[test]
 fn priorities_are_whole_numbers_up_to_99() {
     for good in ["0", "07", "50", "99"] {
         assert!(check_priority(good).is_ok(), "{good}");

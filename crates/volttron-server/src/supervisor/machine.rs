@@ -106,7 +106,7 @@ impl StopStage {
 }
 
 /// Where an agent's process is in its life.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Nothing was started since the platform came up (or the record was cleared).
     Installed,
@@ -191,10 +191,21 @@ pub enum Input {
     BusSeen,
     /// The agent left the bus.
     BusGone,
-    /// The agent reported its health: good or not.
-    Health(bool),
+    /// The agent reported its health.
+    Health(Heard),
     /// Time passed.
     Tick,
+}
+
+/// What an agent says of its health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It is not ready yet.
+    Starting,
+    /// All is well.
+    Good,
+    /// Something is wrong, or it does not know.
+    Bad,
 }
 
 /// A signal the machine asks for.
@@ -252,6 +263,10 @@ pub struct Machine {
     exit: Option<i32>,
     /// The last exit code, kept while the next process lives.
     last_exit: Option<i32>,
+    /// What the process that lives said last of its health.
+    heard: Option<Heard>,
+    /// Processes that ended, and those that could not be created.
+    ends: u32,
 }
 
 impl Machine {
@@ -265,6 +280,8 @@ impl Machine {
             pid: None,
             exit: None,
             last_exit: None,
+            heard: None,
+            ends: 0,
         }
     }
 
@@ -286,6 +303,16 @@ impl Machine {
     /// The exit code of the last process that ended.
     pub fn last_exit(&self) -> Option<i32> {
         self.last_exit
+    }
+
+    /// What the process that lives said last of its health.
+    pub fn heard(&self) -> Option<Heard> {
+        self.heard
+    }
+
+    /// How many processes ended or could not be created.
+    pub fn ends(&self) -> u32 {
+        self.ends
     }
 
     /// New figures, for instance after a reinstall; they hold from the next decision on.
@@ -317,8 +344,8 @@ impl Machine {
             Input::LaunchFailed => self.launch_failed(now),
             Input::Exited(code) => self.exited(now, code),
             Input::BusSeen => self.bus_seen(now),
-            Input::BusGone => self.health(None),
-            Input::Health(good) => self.health(Some((now, good))),
+            Input::BusGone => self.health(now, None),
+            Input::Health(heard) => self.health(now, Some(heard)),
             Input::Tick => self.tick(now),
         }
     }
@@ -384,6 +411,7 @@ impl Machine {
     fn launch_failed(&mut self, now: Instant) -> Vec<Effect> {
         let State::Launching { stop } = self.state else { return vec![] };
         self.state = State::Stopped;
+        self.ends += 1;
         if stop || self.attempts == 0 { vec![] } else { self.back_off(now) }
     }
 
@@ -398,7 +426,8 @@ impl Machine {
         {
             self.attempts = 0;
         }
-        (self.exit, self.last_exit) = (Some(code), Some(code));
+        (self.exit, self.last_exit, self.heard) = (Some(code), Some(code), None);
+        self.ends += 1;
         self.state = State::Stopped;
         let mut effects = vec![Effect::Ended { code, by_operator }];
         let again = match self.rules.policy {
@@ -436,13 +465,16 @@ impl Machine {
         vec![]
     }
 
-    fn health(&mut self, report: Option<(Instant, bool)>) -> Vec<Effect> {
+    fn health(&mut self, now: Instant, heard: Option<Heard>) -> Vec<Effect> {
+        if matches!(self.state, State::Starting { .. } | State::Running { .. }) {
+            self.heard = heard;
+        }
         if let State::Running { healthy_since, .. } = &mut self.state {
-            match report {
-                Some((now, true)) => {
+            match heard {
+                Some(Heard::Good) => {
                     healthy_since.get_or_insert(now);
                 }
-                Some((_, false)) | None => *healthy_since = None,
+                _ => *healthy_since = None,
             }
         }
         vec![]

@@ -161,8 +161,8 @@ fn long_health_gives_the_attempts_back_but_short_or_broken_health_does_not() {
     assert_eq!(attempt_after(&|d| d.now += 6000 * SECOND), 2, "never seen on the bus");
     let bad = |d: &mut Drive| {
         healthy(d, 500);
-        d.give(Input::Health(false));
-        d.give(Input::Health(true));
+        d.give(Input::Health(Heard::Bad));
+        d.give(Input::Health(Heard::Good));
         d.now += 500 * SECOND;
     };
     assert_eq!(attempt_after(&bad), 2);
@@ -206,7 +206,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         4 => prop_oneof![Just(0), Just(1), Just(-9), Just(105)].prop_map(Input::Exited),
         3 => Just(Input::BusSeen),
         1 => Just(Input::BusGone),
-        1 => any::<bool>().prop_map(Input::Health),
+        1 => prop_oneof![Just(Heard::Starting), Just(Heard::Good), Just(Heard::Bad)].prop_map(Input::Health),
         6 => Just(Input::Tick),
     ]
 }

@@ -15,4 +15,4 @@ mod running;
 
 pub use installed::{InstalledAgent, Manifest};
 pub use logs::LogTail;
-pub use running::{AgentEvent, Details, StartError, StopError, Supervisor, SupervisorOptions};
+pub use running::{AgentEvent, Details, StartError, StopError, Supervisor, SupervisorOptions, View};

@@ -15,7 +15,7 @@ use super::environment::{PlatformFacts, launch_spec};
 use super::installed::{self, InstalledAgent};
 use super::launcher::{Launched, Launcher};
 use super::logs::{LogTail, Stream, drain};
-use super::machine::{Effect, Input, Machine, ProcessStatus, RestartPolicy, Rules, Signal, State};
+use super::machine::{Effect, Heard, Input, Machine, ProcessStatus, RestartPolicy, Rules, Signal, State};
 use super::orphans::{self, Process};
 
 /// Events that a slow listener may be behind; older ones are lost to it, and only to it.
@@ -105,13 +105,30 @@ pub struct Details {
     pub last_log: Vec<String>,
 }
 
+/// What there is to see of an agent's process at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Where it is in its life.
+    pub state: State,
+    /// What it said last of its health.
+    pub heard: Option<Heard>,
+    /// How many of its processes ended or could not be created.
+    pub ends: u32,
+}
+
+impl View {
+    fn of(machine: &Machine) -> Self {
+        Self { state: *machine.state(), heard: machine.heard(), ends: machine.ends() }
+    }
+}
+
 struct Slot {
     agent: InstalledAgent,
     machine: Machine,
     since: Option<Timestamp>,
     tail: Arc<LogTail>,
     launch_error: Option<String>,
-    changed: watch::Sender<State>,
+    changed: watch::Sender<View>,
 }
 
 /// Starts, watches, restarts and stops agents. Shared as an [`Arc`].
@@ -201,7 +218,7 @@ impl Supervisor {
         if self.feed(uuid, Input::Start).contains(&Effect::AlreadyRunning) {
             return Err(StartError::AlreadyRunning);
         }
-        let launched = state.wait_for(|s| !matches!(s, State::Launching { .. })).await.map(|s| s.clone());
+        let launched = state.wait_for(|v| !matches!(v.state, State::Launching { .. })).await.map(|v| v.state);
         match (launched, self.status(uuid)) {
             (Ok(State::Starting { pid } | State::Running { pid, .. } | State::Stopping { pid, .. }), _) => {
                 Ok(pid)
@@ -222,10 +239,26 @@ impl Supervisor {
         };
         self.feed(uuid, Input::Stop);
         let ended = state
-            .wait_for(|s| !s.is_alive() || matches!(s, State::Stopping { stage, .. } if stage.is_hopeless()))
+            .wait_for(|View { state, .. }| {
+                !state.is_alive() || matches!(state, State::Stopping { stage, .. } if stage.is_hopeless())
+            })
             .await
-            .is_ok_and(|s| !s.is_alive());
+            .is_ok_and(|v| !v.state.is_alive());
         if ended { Ok(()) } else { Err(StopError::Unresponsive) }
+    }
+
+    /// Follows what happens to an agent's process.
+    pub fn watch(&self, agent: InstalledAgent) -> watch::Receiver<View> {
+        self.enter(agent)
+    }
+
+    /// Whether the agent is wanted up: its process lives, or is started again soon.
+    pub fn is_up(&self, uuid: &str) -> bool {
+        self.slots().get(uuid).is_some_and(|slot| {
+            let state = slot.machine.state();
+            !matches!(state, State::Stopping { .. })
+                && (state.is_alive() || matches!(state, State::Backoff { .. }))
+        })
     }
 
     /// Stops every agent: lowest priority first, equal ones together. What has not ended within the overall limit is
@@ -339,16 +372,19 @@ impl Supervisor {
     }
 
     /// Makes sure there is a slot for the agent, with what is on disk now.
-    fn enter(&self, agent: InstalledAgent) -> watch::Receiver<State> {
+    fn enter(&self, agent: InstalledAgent) -> watch::Receiver<View> {
         let rules = self.rules_of(&agent);
         let mut slots = self.slots();
-        let slot = slots.entry(agent.uuid.clone()).or_insert_with(|| Slot {
-            agent: agent.clone(),
-            machine: Machine::new(rules.clone()),
-            since: None,
-            tail: Arc::default(),
-            launch_error: None,
-            changed: watch::channel(State::Installed).0,
+        let slot = slots.entry(agent.uuid.clone()).or_insert_with(|| {
+            let machine = Machine::new(rules.clone());
+            Slot {
+                agent: agent.clone(),
+                since: None,
+                tail: Arc::default(),
+                launch_error: None,
+                changed: watch::channel(View::of(&machine)).0,
+                machine,
+            }
         });
         slot.agent = agent;
         slot.machine.set_rules(rules);
@@ -379,13 +415,9 @@ impl Supervisor {
             slot.since = Some(Timestamp::now());
         }
         let (identity, name) = (slot.agent.identity.clone(), slot.agent.name.clone());
-        let state = slot.machine.state().clone();
+        let view = View::of(&slot.machine);
         // Subscribers see every state in order, because the slot is still locked.
-        slot.changed.send_if_modified(|old| {
-            let differs = *old != state;
-            *old = state;
-            differs
-        });
+        slot.changed.send_if_modified(|old| std::mem::replace(old, view) != view);
         drop(slots);
         for effect in &effects {
             self.carry_out(uuid, &identity, &name, effect);

@@ -8,14 +8,11 @@ use volttron_utils::keys::keystore;
 use volttron_utils::time::format_timestamp;
 
 use super::{Control, change, read};
-use crate::auth::agents::admit;
-use crate::auth::file::List;
-use crate::install::{self, InstallError, Installed, StagedAgent, choose_identity};
-use crate::supervisor::installed::{self, check_priority};
+use crate::supervisor::installed::check_priority;
 use crate::supervisor::{InstalledAgent, StartError};
 
 /// Checks the `uuid` argument as the original does.
-fn uuid(request: &Request) -> Result<String, RpcError> {
+pub(super) fn uuid(request: &Request) -> Result<String, RpcError> {
     match request.value("uuid") {
         Some(Value::String(uuid)) if uuid.contains(['/', '.']) => Err(RpcError::value_error("invalid agent")),
         Some(Value::String(uuid)) => Ok(uuid.clone()),
@@ -29,12 +26,12 @@ impl Control {
         self.supervisor().agent(&uuid).ok_or_else(RpcError::file_not_found)
     }
 
-    fn to_change(&self, request: &Request) -> Result<InstalledAgent, RpcError> {
+    pub(super) fn to_change(&self, request: &Request) -> Result<InstalledAgent, RpcError> {
         let uuid = uuid(request)?;
         self.supervisor().agent(&uuid).ok_or_else(|| RpcError::value_error("invalid agent"))
     }
 
-    async fn start(&self, uuid: &str) -> Result<(), RpcError> {
+    pub(super) async fn start(&self, uuid: &str) -> Result<(), RpcError> {
         match self.supervisor().start(uuid).await {
             Ok(_) => Ok(()),
             Err(error @ (StartError::AlreadyRunning | StartError::Unknown(_))) => {
@@ -44,75 +41,13 @@ impl Control {
         }
     }
 
-    async fn stop(&self, uuid: &str) -> Result<(), RpcError> {
+    pub(super) async fn stop(&self, uuid: &str) -> Result<(), RpcError> {
         self.supervisor().stop(uuid).await.map_err(|e| RpcError::value_error(e.to_string()))
-    }
-
-    async fn remove(&self, agent: InstalledAgent, remove_auth: bool) -> Result<(), RpcError> {
-        self.stop(&agent.uuid).await?;
-        let (auth, supervisor) = (self.deps.auth.clone(), self.supervisor().clone());
-        let work = move || -> Result<(), String> {
-            if remove_auth
-                && auth.options().enabled
-                && let Ok(keys) = keystore::load(&agent.keystore())
-            {
-                let key = keys.public.to_string();
-                auth.change(|file| {
-                    file.remove_by_credentials(List::Allow, &key);
-                    Ok::<(), std::convert::Infallible>(())
-                })
-                .map_err(|e| e.to_string())?;
-            }
-            installed::delete(supervisor.home(), &agent)
-                .map_err(|e| format!("{}: {e}", agent.dir.path().display()))?;
-            install::drop_unused_programs(supervisor.home());
-            supervisor.forget(&agent.uuid);
-            Ok(())
-        };
-        blocking(work).await
-    }
-}
-
-impl Control {
-    /// Installs a staged program. An agent that it replaces is stopped first; whoever asked starts it again.
-    pub(super) async fn install(&self, staged: StagedAgent) -> Result<Installed, RpcError> {
-        let home = self.supervisor().home().clone();
-        let (_, existing) = choose_identity(&home, &staged).map_err(refused)?;
-        let mut was_running = false;
-        if let Some(agent) = existing {
-            was_running = matches!(self.supervisor().status(&agent.uuid), (Some(_), None));
-            self.stop(&agent.uuid).await?;
-        }
-        let auth = self.deps.auth.clone();
-        let work = move || {
-            let mut installed = install::register(&home, &staged).map_err(refused)?;
-            installed.was_running = was_running;
-            // Without authentication there is no auth file.
-            if auth.options().enabled {
-                auth.change(|file| admit(file, &installed.identity, installed.public_key))
-                    .map_err(|e| RpcError::runtime_error(e.to_string()))?;
-            }
-            Ok(installed)
-        };
-        match tokio::task::spawn_blocking(work).await {
-            Ok(done) => done,
-            Err(_) => Err(RpcError::internal("the installation was interrupted")),
-        }
-    }
-}
-
-pub(super) fn refused(error: InstallError) -> RpcError {
-    match error {
-        InstallError::IdentityExists(_) => RpcError::value_error("Identity already exists, but not forced!"),
-        InstallError::BadIdentity(_) | InstallError::DefaultTaken(_) => {
-            RpcError::value_error(error.to_string())
-        }
-        other => RpcError::runtime_error(other.to_string()),
     }
 }
 
 /// Runs what waits for the disk where it may wait.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, RpcError> {
     match tokio::task::spawn_blocking(work).await {
@@ -192,12 +127,6 @@ fn listed(agent: &InstalledAgent) -> Value {
 
 /// What changes.
 pub fn register_changes(b: &mut Registrar<Control>) {
-    let install = change("install_staged").param("agent").doc("Installs a program that lies on this host.");
-    b.rpc(install, |s: Arc<Control>, r: Request| async move {
-        let mut staged = r.arg::<StagedAgent>("agent")?;
-        staged.installed_by.clone_from(&r.caller.user);
-        s.install(staged).await
-    });
     b.rpc(change("start_agent").param("uuid"), |s: Arc<Control>, r: Request| async move {
         s.start(&uuid(&r)?).await
     });
@@ -208,11 +137,6 @@ pub fn register_changes(b: &mut Registrar<Control>) {
         let uuid = uuid(&r)?;
         s.stop(&uuid).await?;
         s.start(&uuid).await
-    });
-    let remove = change("remove_agent").param("uuid").optional("remove_auth", true);
-    b.rpc(remove, |s: Arc<Control>, r: Request| async move {
-        let agent = s.to_change(&r)?;
-        s.remove(agent, r.arg("remove_auth")?).await
     });
     b.rpc(change("tag_agent").param("uuid").param("tag"), |s: Arc<Control>, r: Request| async move {
         let (mut agent, tag) = (s.to_change(&r)?, r.arg::<Option<String>>("tag")?);

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use volttron_client::{Registrar, Request, RpcError};
 use volttron_utils::keys::KeyPair;
 
-use super::agents::refused;
+use super::versions::refused;
 use super::{Control, change, transfer};
 use crate::install::python::Settings;
 use crate::install::{self, Build, InstallError, Kind, Stage, StagedAgent, Wanted};
@@ -178,7 +178,7 @@ impl Drop for Workplace {
 }
 
 impl Control {
-    async fn install_agent(&self, request: &Request) -> Result<String, RpcError> {
+    async fn install_agent(self: &Arc<Self>, request: &Request) -> Result<String, RpcError> {
         let order = Order::read(&request.arg::<String>("filename")?, request.rest(), request.extra())?;
         let extras = Extras::read(&order.options)?;
         let keys = order.key_pair()?;
@@ -229,7 +229,9 @@ impl Control {
         }
         staged.keys = keys;
         staged.installed_by.clone_from(&request.caller.user);
-        self.install(staged).await.map(|installed| installed.uuid)
+        // Clients of 9.x start it themselves.
+        staged.then.stay_down = true;
+        self.install(&request.cx, staged).await.map(|installed| installed.uuid)
     }
 }
 

@@ -9,6 +9,8 @@ mod install_agent;
 mod observe;
 mod slow;
 mod transfer;
+mod trial;
+mod versions;
 mod watch;
 
 use std::sync::Arc;
@@ -56,6 +58,8 @@ pub struct Control {
     deps: ControlDeps,
     turns: install_agent::Turns,
     watches: watch::Watches,
+    /// Held by whoever changes what is installed, over stop, change and start.
+    changing: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Control {
@@ -67,7 +71,12 @@ impl std::fmt::Debug for Control {
 impl Control {
     /// A control service over these.
     pub fn new(deps: ControlDeps) -> Self {
-        Self { deps, turns: install_agent::Turns::default(), watches: watch::Watches::default() }
+        Self {
+            deps,
+            turns: install_agent::Turns::default(),
+            watches: watch::Watches::default(),
+            changing: tokio::sync::Mutex::default(),
+        }
     }
 
     fn supervisor(&self) -> &Arc<Supervisor> {
@@ -117,10 +126,12 @@ impl Agent for Control {
         agents::register_reads(b);
         agents::register_changes(b);
         install_agent::register(b);
+        versions::register(b);
         register_platform(b);
         watch::register(b);
         b.on_start(|s: Arc<Self>, cx: Cx| async move {
             observe::begin(&s, &cx);
+            trial::resume(&s, &cx);
             Ok(())
         });
         b.subscribe("heartbeat/", |s: Arc<Self>, _: Cx, p| async move { observe::heartbeat(&s, &p) });

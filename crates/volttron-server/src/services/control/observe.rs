@@ -10,7 +10,7 @@ use volttron_router::Control as RouterControl;
 
 use super::{Control, slow};
 use crate::supervisor::AgentEvent;
-use crate::supervisor::machine::Input;
+use crate::supervisor::machine::{Heard, Input};
 
 /// Starts all watches; they end with the service.
 pub fn begin(control: &Arc<Control>, cx: &Cx) {
@@ -66,6 +66,10 @@ async fn watch_processes(control: &Control, cx: &Cx) {
 pub fn heartbeat(control: &Control, publication: &Publication) {
     let Ok(message) = publication.json::<Value>() else { return };
     let status = message.as_str().or_else(|| message.get("status").and_then(Value::as_str));
-    let good = status == Some(Status::Good.as_str());
-    control.supervisor().observe(&publication.sender, Input::Health(good));
+    let heard = match status {
+        Some(word) if word == Status::Good.as_str() => Heard::Good,
+        Some(word) if word == Status::Starting.as_str() => Heard::Starting,
+        _ => Heard::Bad,
+    };
+    control.supervisor().observe(&publication.sender, Input::Health(heard));
 }

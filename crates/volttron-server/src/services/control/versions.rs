@@ -1,0 +1,192 @@
+//! Methods that change which version of an agent is installed: install, go back, remove; and the ledger.
+//!
+//! The files are the business of [`crate::install`]; here they meet the processes. The order is always: prepare everything
+//! while the agent still runs, stop it, change it by one rename, start it again.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use volttron_client::{Cx, Registrar, Request, RpcError};
+
+use super::agents::{blocking, uuid};
+use super::{Control, change, operators, trial};
+use crate::install::history::History;
+use crate::install::{self, InstallError, Installed, Pending, Site, StagedAgent};
+use crate::supervisor::InstalledAgent;
+
+pub(super) fn refused(error: InstallError) -> RpcError {
+    match error {
+        InstallError::IdentityExists(_) => RpcError::value_error("Identity already exists, but not forced!"),
+        InstallError::BadIdentity(_) | InstallError::DefaultTaken(_) | InstallError::NoVersion(_) => {
+            RpcError::value_error(error.to_string())
+        }
+        other => RpcError::runtime_error(other.to_string()),
+    }
+}
+
+/// Whether an agent runs once its version has changed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum After {
+    /// If it did before.
+    AsBefore,
+    /// In any case.
+    Up,
+    /// Not; whoever asked sees to it.
+    Down,
+}
+
+impl After {
+    fn is_up(self, before: bool) -> bool {
+        match self {
+            Self::AsBefore => before,
+            Self::Up => true,
+            Self::Down => false,
+        }
+    }
+}
+
+impl Control {
+    /// Does what waits for the disk where it may wait.
+    pub(super) async fn on_site<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Site<'_>) -> Result<T, InstallError> + Send + 'static,
+    ) -> Result<T, RpcError> {
+        let (home, auth) = (self.supervisor().home().clone(), self.deps.auth.clone());
+        match tokio::task::spawn_blocking(move || work(&Site::new(&home, &auth))).await {
+            Ok(done) => done.map_err(refused),
+            Err(_) => Err(RpcError::internal("the installation was interrupted")),
+        }
+    }
+
+    /// Installs a staged program. An agent that it replaces runs until the new version lies ready, and is started again.
+    pub(super) async fn install(
+        self: &Arc<Self>,
+        cx: &Cx,
+        staged: StagedAgent,
+    ) -> Result<Installed, RpcError> {
+        let _turn = self.changing.lock().await;
+        let then = if staged.then.stay_down {
+            After::Down
+        } else if staged.then.start {
+            After::Up
+        } else {
+            After::AsBefore
+        };
+        let supervisor = self.supervisor().clone();
+        let starts = move |agent: &InstalledAgent| then.is_up(supervisor.is_up(&agent.uuid));
+        let pending = self.on_site(move |site| install::stage(site, &staged, starts)).await?;
+        self.put_in_place(cx, pending, then).await
+    }
+
+    /// Goes back to a former version.
+    async fn roll_back(
+        self: &Arc<Self>,
+        cx: &Cx,
+        agent: InstalledAgent,
+        to: Option<String>,
+        by: String,
+    ) -> Result<Installed, RpcError> {
+        let _turn = self.changing.lock().await;
+        let stage = move |site: &Site<'_>| install::stage_rollback(site, &agent, to.as_deref(), &by, None);
+        let pending = self.on_site(stage).await?;
+        self.put_in_place(cx, pending, After::AsBefore).await
+    }
+
+    /// Stops the agent, makes the change, starts the agent again if it was up or is to be; and watches it if it is on
+    /// trial then. The caller has the turn.
+    pub(super) async fn put_in_place(
+        self: &Arc<Self>,
+        cx: &Cx,
+        pending: Pending,
+        then: After,
+    ) -> Result<Installed, RpcError> {
+        let replaces = pending.replaces().map(str::to_owned);
+        let was_up = replaces.as_ref().is_some_and(|uuid| self.supervisor().is_up(uuid));
+        if let Some(uuid) = &replaces
+            && let Err(error) = self.stop(uuid).await
+        {
+            let leave = move |site: &Site<'_>| {
+                pending.abandon(site);
+                Ok(())
+            };
+            self.on_site(leave).await?;
+            return Err(error);
+        }
+        let made = self.on_site(move |site| pending.commit(site)).await;
+        let Some(uuid) = replaces.filter(|_| then.is_up(was_up)) else { return made };
+        // Also after a failure: what is in place now was wanted up.
+        let agent = self.supervisor().agent(&uuid);
+        let watching = agent.and_then(|agent| trial::begin(self, cx, agent));
+        let started = self.start(&uuid).await;
+        drop(watching);
+        let mut installed = made?;
+        installed.restarted = true;
+        installed.start_error = started.err().map(|e| e.to_string());
+        Ok(installed)
+    }
+
+    async fn remove(&self, agent: InstalledAgent, remove_auth: bool) -> Result<(), RpcError> {
+        let _turn = self.changing.lock().await;
+        self.stop(&agent.uuid).await?;
+        let uuid = agent.uuid.clone();
+        self.on_site(move |site| install::remove(site, &agent, !remove_auth)).await?;
+        self.supervisor().forget(&uuid);
+        Ok(())
+    }
+}
+
+/// The methods.
+pub(super) fn register(b: &mut Registrar<Control>) {
+    let install = change("install_staged").param("agent").doc("Installs a program that lies on this host.");
+    b.rpc(install, |s: Arc<Control>, r: Request| async move {
+        let mut staged = r.arg::<StagedAgent>("agent")?;
+        staged.installed_by.clone_from(&r.caller.user);
+        s.install(&r.cx, staged).await
+    });
+    let roll_back = volttron_client::Method::new("rollback_agent", operators())
+        .param("uuid")
+        .optional("to", Value::Null)
+        .doc("Goes back to the version before the installed one, or to the kept version `to`.");
+    b.rpc(roll_back, |s: Arc<Control>, r: Request| async move {
+        let (agent, to) = (s.to_change(&r)?, r.arg::<Option<String>>("to")?);
+        s.roll_back(&r.cx, agent, to, r.caller.user.clone()).await
+    });
+    let remove = change("remove_agent").param("uuid").optional("remove_auth", true);
+    b.rpc(remove, |s: Arc<Control>, r: Request| async move {
+        let agent = s.to_change(&r)?;
+        s.remove(agent, r.arg("remove_auth")?).await
+    });
+    let history = volttron_client::Method::new("agent_history", operators())
+        .param("uuid")
+        .optional("settled", false)
+        .doc(
+            "The installed version of an agent, the versions it can go back to, and what was done. `settled`: answers once \
+             no change is under way.",
+        );
+    b.rpc(history, |s: Arc<Control>, r: Request| async move {
+        let uuid = uuid(&r)?;
+        if r.arg("settled")? {
+            drop(s.changing.lock().await);
+        }
+        let agent = s.supervisor().agent(&uuid).ok_or_else(RpcError::file_not_found)?;
+        blocking(move || Ok(ledger(&agent))).await
+    });
+}
+
+fn ledger(agent: &InstalledAgent) -> Value {
+    let history = History::load(&agent.dir);
+    let versions: Vec<Value> = history
+        .versions
+        .iter()
+        .map(|v| {
+            json!({
+                "number": v.number, "package": v.manifest.package, "version": v.manifest.version,
+                "source": v.manifest.source, "failed": v.failed,
+            })
+        })
+        .collect();
+    json!({
+        "identity": agent.identity, "name": agent.name, "present": history.present, "manifest": agent.manifest,
+        "versions": versions, "events": history.events, "trial": history.trial,
+    })
+}

@@ -1,0 +1,46 @@
+//! An agent for tests of installing: which version it is and what it does stands behind the end of its own file, where
+//! [`volttron_tests::pump`] writes it. So every version is another program, and none has to be compiled.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde_json::json;
+use volttron_client::program::{Package, Program, run_with};
+use volttron_client::{Agent, Cx, Registrar};
+use volttron_tests::pump::{Does, Pump};
+
+struct Agency(Does);
+
+impl Agent for Agency {
+    const NAME: &'static str = "Pump";
+
+    fn register(b: &mut Registrar<Self>) {
+        b.on_start(|me: Arc<Self>, cx: Cx| async move {
+            if matches!(me.0, Does::StaysBad) {
+                cx.health().bad(json!({"reason": "no water"}));
+            }
+            Ok(())
+        });
+    }
+}
+
+fn main() -> ExitCode {
+    let pump = Pump::of_this_program();
+    let package = Package {
+        name: "pump",
+        version: Box::leak(pump.version.into_boxed_str()),
+        description: "a program of the tests",
+    };
+    let asked = std::env::args().len() > 1;
+    match pump.does {
+        Does::Ends(code) if !asked => {
+            eprintln!("there is no pump here");
+            return ExitCode::from(code);
+        }
+        Does::Hangs if !asked => loop {
+            std::thread::park();
+        },
+        _ => {}
+    }
+    run_with(&Program::new(package, "pump"), |_| std::future::ready(Ok(Agency(pump.does))))
+}
