@@ -4,11 +4,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use volttron_test_registry::pack;
 use volttron_tests::platform::{Platform, sources};
+use volttron_tests::programs::program;
+use volttron_tests::python::interpreter;
+use volttron_tests::wait::until;
 
 use crate::shop::Shop;
 
@@ -148,6 +151,46 @@ fn the_platform_and_its_agents_come_from_a_registry_alone() {
     assert_eq!(other["started"], true);
     assert_eq!(row(&platform, "second")["health"]["message"], "GOOD");
     assert!(!points_back(&root, &platform.home().join("bin")), "nothing installed names the workspace");
+    of_every_make(&shop, &platform, &listener.1);
+}
+
+/// Agents from a `.crate` file, a program, PyPI and a directory for 9.x join those that run, and all hear each other.
+fn of_every_make(shop: &Shop, platform: &Platform, packaged: &Path) {
+    let Some(python) = interpreter() else { return };
+    let install = |what: &str, args: &[&str]| {
+        let installed = timed(what, || shop.install(platform, &[args, &QUICK, &["--start"]].concat()));
+        assert_eq!(installed["started"], true, "{what}");
+    };
+    let python = python.display().to_string();
+    install("a .crate file", &[&packaged.display().to_string(), "--vip-identity", "packaged"]);
+    let listener = program("volttron-listener").display().to_string();
+    install("a program", &[&listener, "--vip-identity", "program"]);
+    install(
+        "from PyPI",
+        &["pypi:volttron-listener==0.2.0rc0", "--vip-identity", "pypi", "--python", &python],
+    );
+    let directory = sources().join("agents/classic").display().to_string();
+    install("a directory for 9.x", &[&directory, "--vip-identity", "classic", "--python", &python]);
+
+    let all = ["listener-1", "second", "packaged", "program", "pypi", "classic"];
+    for identity in all {
+        assert_eq!(row(platform, identity)["health"]["message"], "GOOD", "{identity}");
+    }
+    until("all of them to be heard by the classic agent", Duration::from_mins(2), || {
+        let heard: Value =
+            serde_json::from_str(&platform.vctl_ok(&["call", "classic", "heard_from"])).ok()?;
+        all.iter().all(|who| heard.get(who).is_some()).then_some(())
+    });
+    until("the classic agent to be heard by the others", Duration::from_mins(2), || {
+        let log = platform.log();
+        let heard = log.lines().filter(|line| line.contains("side/classic"));
+        let ears: std::collections::HashSet<&str> =
+            heard.filter_map(|line| line.split_once('(')?.1.split(' ').nth(1)).collect();
+        (ears.len() >= all.len() - 1).then_some(())
+    });
+    for identity in all {
+        platform.vctl_ok(&["remove", "-f", identity]);
+    }
 }
 
 /// Whether a manifest or ledger below `dir` names the workspace.
