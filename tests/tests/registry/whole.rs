@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use volttron_test_registry::pack;
 use volttron_tests::platform::{Platform, sources};
-use volttron_tests::programs::program;
 use volttron_tests::python::interpreter;
 use volttron_tests::wait::until;
 
@@ -163,7 +162,8 @@ fn of_every_make(shop: &Shop, platform: &Platform, packaged: &Path) {
     };
     let python = python.display().to_string();
     install("a .crate file", &[&packaged.display().to_string(), "--vip-identity", "packaged"]);
-    let listener = program("volttron-listener").display().to_string();
+    let listener =
+        platform.home().join("bin/volttron-listener-0.2.0/bin/volttron-listener").display().to_string();
     install("a program", &[&listener, "--vip-identity", "program"]);
     install(
         "from PyPI",

@@ -12,7 +12,7 @@ use super::run::Run;
 /// Oldest version that runs agents of 10.x and 9.x.
 const OLDEST: [u32; 2] = [3, 8];
 /// How long an interpreter may take to say what it is.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const PROBE: &str = include_str!("probe.py");
 /// What to do without one, for the end of a message.
 const ADVICE: &str = "install Python 3.8 or newer with its venv module (on Debian and Ubuntu: apt install python3 \
@@ -51,7 +51,7 @@ impl Interpreter {
     pub async fn find(configured: Option<&Path>, run: &Run) -> Result<Self, String> {
         let candidates = match configured {
             Some(path) => vec![path.to_path_buf()],
-            None => ["python", "python3"].iter().filter_map(|name| on_path(name)).collect(),
+            None => ["python", "python3"].iter().filter_map(on_path).collect(),
         };
         if candidates.is_empty() {
             return Err(format!(

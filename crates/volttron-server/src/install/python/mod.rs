@@ -33,6 +33,7 @@ const CLIENT: &str = "volttron==10.0.5rc4";
 
 /// How Python agents are installed.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Settings {
     /// The interpreter; otherwise the first `python` on PATH, or `python3`.
     pub interpreter: Option<PathBuf>,

@@ -82,15 +82,14 @@ impl Wheel {
         let scripts = of("console_scripts");
         let launch = one("volttron.agent", "launch");
         let egg = one("setuptools.installation", "eggsecutable");
-        let script = match chosen {
-            Some(name) => Some(scripts.iter().find(|(n, _)| *n == name).ok_or_else(|| {
+        let script = if let Some(name) = chosen {
+            Some(scripts.iter().find(|(n, _)| *n == name).ok_or_else(|| {
                 let names: Vec<&str> = scripts.iter().map(|(n, _)| *n).collect();
                 format!("it has no console script {name}, only: {}", names.join(", "))
-            })?),
-            None => {
-                let own = [self.name.clone(), format!("{}-agent", self.name)];
-                scripts.iter().find(|(n, _)| own.iter().any(|o| o == n)).or(scripts.first())
-            }
+            })?)
+        } else {
+            let own = [self.name.clone(), format!("{}-agent", self.name)];
+            scripts.iter().find(|(n, _)| own.iter().any(|o| o == n)).or(scripts.first())
         };
         let script = script.map(|(_, value)| *value);
         let value = if chosen.is_some() {
