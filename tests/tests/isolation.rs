@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use rustix::process::geteuid;
 use serde_json::json;
+use volttron_tests::platform::Platform;
 use volttron_tests::programs::program;
 use volttron_tests::wait::until;
 
@@ -239,4 +240,84 @@ fn a_signal_reaches_everything_the_user_runs_and_nothing_else() {
     assert!(two.try_wait().expect("ask").is_none());
     two.kill().expect("kill");
     two.wait().expect("it ends");
+}
+
+#[test]
+fn a_platform_runs_each_agent_as_a_user_of_its_own() {
+    if !is_root() {
+        return;
+    }
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("open the directory");
+    let site = dir.path().join("site.json");
+    let mut platform = Platform::prepare_in(dir.path());
+    platform.configure("instance-name = isolationtest");
+    platform.configure("agent-isolation-mode = True");
+    platform.configure(&format!("agent-isolation-site = {}", site.display()));
+
+    // Nobody has set it up: the platform says how, rather than run agents as itself.
+    let refused = platform.command("volttron").output().expect("volttron runs");
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("setup --instance isolationtest"), "{said}");
+
+    let mut setup = Command::new(program("volttron-agent-exec"));
+    setup.arg("--site").arg(&site).args(["setup", "--instance", "isolationtest", "--platform-user", "root"]);
+    ok(&setup.arg("--home").arg(platform.home()).output().expect("the helper runs"));
+    platform.launch();
+    let listener = program("volttron-listener").display().to_string();
+    let mut users = Vec::new();
+    for identity in ["one", "two"] {
+        let installed = platform.vctl_json(&["install", &listener, "--vip-identity", identity, "--start"]);
+        assert_eq!(installed["started"], true, "{}", platform.log());
+        let status = platform.vctl_json(&["status"]);
+        assert_eq!(status[identity]["health"]["message"], "GOOD");
+        let user = status[identity]["agent_user"].as_str().expect("a user").to_owned();
+        let uid = ok(&Command::new("id").args(["-u", &user]).output().expect("id runs"));
+        let process = fs::read_to_string(format!("/proc/{}/status", installed["pid"])).expect("it runs");
+        assert!(process.contains(&format!("Uid:\t{0}\t{0}\t{0}\t{0}", uid.trim())), "{process}");
+        users.push(user);
+    }
+    assert_ne!(users[0], users[1]);
+    assert!(platform.vctl_ok(&["status"]).contains(&users[0]));
+
+    let as_one = |path: &str| {
+        let mut run = Command::new(program("volttron-agent-exec"));
+        run.arg("--site").arg(&site).args(["run", &users[0], "one"]).stdin(Stdio::piped());
+        let mut child = run.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the helper runs");
+        let launch = json!({"exec": "/bin/cat", "args": [platform.home().join(path)], "env": {}, "cwd": "/"});
+        child
+            .stdin
+            .take()
+            .expect("a pipe")
+            .write_all(launch.to_string().as_bytes())
+            .expect("say what to run");
+        child.wait_with_output().expect("cat ends").status.success()
+    };
+    assert!(as_one("agents/one/keystore.json"));
+    for theirs in [
+        "agents/two/keystore.json",
+        "agents/two/config",
+        "keystore",
+        "auth.json",
+        "audit.log",
+        "keystores/control/keystore.json",
+        "configuration_store/platform.driver.store",
+    ] {
+        assert!(!as_one(theirs), "{theirs}");
+    }
+
+    platform.vctl_ok(&["stop", "one"]);
+    assert_eq!(platform.vctl_json(&["status"])["one"]["status"], "0");
+    platform.vctl_ok(&["restart", "two"]);
+    for identity in ["one", "two"] {
+        platform.vctl_ok(&["remove", identity, "--force"]);
+    }
+    for user in &users {
+        let known = Command::new("id").arg(user).stderr(Stdio::null()).stdout(Stdio::null()).status();
+        assert!(!known.expect("id runs").success(), "{user} stays");
+    }
+    platform.terminate();
+    let _ = Command::new("groupdel").arg("volttron_isolationtest").output();
 }

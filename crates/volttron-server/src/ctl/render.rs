@@ -42,15 +42,24 @@ pub fn status(rows: &[StatusRow], min_uuid: usize) -> Table {
     let name = width(rows.iter().map(|r| &r.agent.name), 5);
     let identity = width(rows.iter().map(|r| &r.agent.identity), "IDENTITY".len());
     let tag = width(rows.iter().map(|r| &r.agent.tag), 3);
-    let line = |uuid: &str, a: &str, b: &str, c: &str, status: &str, health: &str| {
-        format!("{uuid:uuid_width$} {a:name$} {b:identity$} {c:tag$} {status:<15} {health}\n")
+    // Only where agents have users of their own, and only filled for those that run.
+    let isolated = rows.iter().any(|r| r.user.is_some());
+    let user = |r: &StatusRow| r.user.clone().filter(|_| r.is_running()).unwrap_or_default();
+    let user_width = rows.iter().map(|r| user(r).len()).max().unwrap_or(0).max("AGENT_USER".len());
+    let line = |a: &AgentRow, uuid: &str, user: &str, status: &str, health: &str| {
+        let user = if isolated { format!("{user:user_width$} ") } else { String::new() };
+        let AgentRow { name: n, identity: i, tag: t, .. } = a;
+        format!("{uuid:uuid_width$} {n:name$} {i:identity$} {t:tag$} {user}{status:<15} {health}\n")
     };
-    let row = |r: &StatusRow| {
-        let a = &r.agent;
-        line(cut(&a.uuid, n), &a.name, &a.identity, &a.tag, &r.status(), &r.health_word())
+    let row = |r: &StatusRow| line(&r.agent, cut(&r.agent.uuid, n), &user(r), &r.status(), &r.health_word());
+    let headings = AgentRow {
+        name: "AGENT".to_owned(),
+        identity: "IDENTITY".to_owned(),
+        tag: "TAG".to_owned(),
+        ..AgentRow::default()
     };
     Table {
-        heading: line("UUID", "AGENT", "IDENTITY", "TAG", "STATUS", "HEALTH"),
+        heading: line(&headings, "UUID", "AGENT_USER", "STATUS", "HEALTH"),
         rows: rows.iter().map(row).collect(),
     }
 }
@@ -92,6 +101,9 @@ pub fn status_json(rows: &[StatusRow]) -> String {
         .map(|row| {
             let mut object = base(&row.agent);
             object.insert("status".to_owned(), row.status().into());
+            if let Some(user) = row.user.as_ref().filter(|_| row.is_running()) {
+                object.insert("agent_user".to_owned(), user.as_str().into());
+            }
             object.insert("health".to_owned(), row.health.clone().unwrap_or_else(|| json!("")));
             (row.agent.identity.clone(), object.into())
         })
@@ -177,8 +189,15 @@ mod tests {
                 pid: Some(12872),
                 exit: None,
                 health: Some(health.clone()),
+                user: None,
             },
-            StatusRow { agent: agent("e1", "q-1", "q", ""), pid: Some(1), exit: Some(-2), health: None },
+            StatusRow {
+                agent: agent("e1", "q-1", "q", ""),
+                pid: Some(1),
+                exit: Some(-2),
+                health: None,
+                user: None,
+            },
         ];
         for n in [1, 0] {
             let table = status(&rows, n);

@@ -12,11 +12,13 @@
 //! | [`users`] | users of the site's group |
 //! | [`own`] | whose files are whose |
 //! | [`become_user`] | leaving root behind, running the agent |
+//! | [`platform`] | how the platform calls all this |
 //! | [`exec`] | the program's command line |
 
 pub mod become_user;
 pub mod exec;
 pub mod own;
+pub mod platform;
 pub mod site;
 pub mod users;
 

@@ -129,6 +129,8 @@ pub struct StatusRow {
     pub exit: Option<i64>,
     /// What the health service knows: an object; none if it knows nothing.
     pub health: Option<Value>,
+    /// The Unix user it runs as, where agents have users of their own.
+    pub user: Option<String>,
 }
 
 impl StatusRow {
@@ -160,7 +162,7 @@ impl StatusRow {
 pub async fn status(session: &Session) -> Result<Vec<StatusRow>, OpError> {
     let (listed, processes, health) = tokio::join!(
         session.control("list_agents").send::<Vec<Value>>(),
-        session.control("status_agents").send::<Vec<Value>>(),
+        session.control("status_agents").named("get_agent_user", true).send::<Vec<Value>>(),
         platform_health(session),
     );
     // Without the health service the rest is still worth showing.
@@ -197,7 +199,11 @@ fn merge(listed: &[Value], processes: &[Value], health: &Map<String, Value>) -> 
         known.push(agent.uuid.clone());
         let (pid, exit) = by_uuid.get(agent.uuid.as_str()).map_or((None, None), |p| pair(p));
         let health = health.get(&agent.identity).cloned();
-        rows.insert((agent.name.clone(), agent.identity.clone()), StatusRow { agent, pid, exit, health });
+        let user = by_uuid.get(agent.uuid.as_str()).and_then(|p| user(p));
+        rows.insert(
+            (agent.name.clone(), agent.identity.clone()),
+            StatusRow { agent, pid, exit, health, user },
+        );
     }
     for (uuid, process) in by_uuid {
         if known.iter().any(|k| k == uuid) {
@@ -214,10 +220,15 @@ fn merge(listed: &[Value], processes: &[Value], health: &Map<String, Value>) -> 
         let (pid, exit) = pair(process);
         rows.insert(
             (agent.name.clone(), format!("{identity}\n{uuid}")),
-            StatusRow { agent, pid, exit, health: None },
+            StatusRow { agent, pid, exit, health: None, user: user(process) },
         );
     }
     rows.into_values().collect()
+}
+
+/// The third of five columns, in isolation mode.
+fn user(row: &Value) -> Option<String> {
+    row.as_array().filter(|columns| columns.len() == 5)?.get(2)?.as_str().map(|name| name.trim().to_owned())
 }
 
 /// The `[pid, code]` of a row of `status_agents`, which in isolation mode has one more column.

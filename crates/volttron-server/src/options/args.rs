@@ -102,9 +102,12 @@ pub(super) struct Args {
     /// Waiting times before a crashed agent is started again
     #[arg(long, value_name = "SECS[,..]", default_value = "0,300,600,900,1200")]
     pub(super) restart_delay: String,
-    /// Run every agent as its own user (not built yet)
+    /// Run every agent as a user of its own (`volttron-agent-exec --help` says how it is set up)
     #[arg(long, visible_alias = "secure-agent-users", value_name = "True|False", num_args = 0..=1, default_missing_value = "True")]
     pub(super) agent_isolation_mode: Option<String>,
+    /// What an administrator set up for agents of their own users [default: /etc/volttron/isolation/INSTANCE.json]
+    #[arg(long, value_name = "FILE")]
+    pub(super) agent_isolation_site: Option<PathBuf>,
     /// The Python that Python agents run with; otherwise the first `python` on PATH
     #[arg(long, value_name = "PATH")]
     pub(super) agent_python: Option<String>,

@@ -84,6 +84,8 @@ pub struct Options {
     pub rpc_pubsub: bool,
     /// Longest time for stopping all agents.
     pub shutdown_timeout: Duration,
+    /// Every agent runs as a user of its own, as this file says.
+    pub isolation_site: Option<PathBuf>,
     /// Waiting times before restarts of a crashed agent.
     pub restart_delays: Vec<Duration>,
     /// How Python agents are installed and run.
@@ -239,6 +241,7 @@ impl Options {
             autostart: !args.no_autostart,
             vip_addresses,
             local_address,
+            isolation_site: isolation_site(&args, &instance_name),
             instance_name,
             instance_name_is_hostname,
             auth,
@@ -313,13 +316,6 @@ fn not_built(args: &Args) -> Result<Vec<String>, OptionsError> {
                 why: format!("{other:?} is not zmq or rmq"),
             });
         }
-    }
-    if args.agent_isolation_mode.as_deref() == Some("True") {
-        return Err(OptionsError::NotBuilt(
-            "agent-isolation-mode = True: running every agent as its own user is not built yet; \
-             set it to False to run agents as the platform's user"
-                .to_owned(),
-        ));
     }
     if args.keep_agents {
         return Err(OptionsError::NotBuilt(
@@ -406,6 +402,13 @@ fn logger_levels(items: &[String]) -> Result<Vec<(String, i64)>, OptionsError> {
     Ok(levels)
 }
 
+/// Only the exact text `True` turns isolation on.
+fn isolation_site(args: &Args, instance: &str) -> Option<PathBuf> {
+    let on = args.agent_isolation_mode.as_deref() == Some("True");
+    let default = || PathBuf::from(format!("/etc/volttron/isolation/{instance}.json"));
+    on.then(|| args.agent_isolation_site.clone().unwrap_or_else(default))
+}
+
 fn restart_delays(text: &str) -> Result<Vec<Duration>, OptionsError> {
     let seconds =
         |word: &str| word.trim().parse::<f64>().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
@@ -488,7 +491,6 @@ mod tests {
             (&["--vip-address", "http://a"], "unknown scheme"),
             (&["--message-bus", "rmq"], "not built yet"),
             (&["--message-bus", "x"], "not zmq or rmq"),
-            (&["--agent-isolation-mode", "True"], "not built yet"),
             (&["--keep-agents"], "not built yet"),
             (&["--allow-auth", "False", "--vip-address", "tcp://10.1.2.3:5"], "--insecure"),
             (&["--bind-web-address", "ftp://a"], "no http"),

@@ -15,6 +15,7 @@ use volttron_utils::home::HomeError;
 use crate::auth::startup::StartupError;
 use crate::auth::store::StoreError as AuthStoreError;
 use crate::front::{BindError, FrontError};
+use crate::isolation::platform::NotReady;
 use crate::lock::LockError;
 use crate::options::Options;
 use crate::services::config_store::StoreError;
@@ -29,6 +30,9 @@ pub enum PlatformError {
     /// Another server owns the home, or the lock cannot be used.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// Users for agents.
+    #[error(transparent)]
+    Isolation(#[from] NotReady),
     /// Directories of the home.
     #[error(transparent)]
     Home(#[from] HomeError),

@@ -20,6 +20,7 @@ use super::{PlatformError, VERSION, instances};
 use crate::auth::AuthState;
 use crate::bridge::LocalConnector;
 use crate::front::{Bind, Front, FrontConfig, RunningFront, ZmqFrame, zap::Authenticator};
+use crate::isolation::platform::Isolation;
 use crate::lock::HomeLock;
 use crate::metrics::{self, Endpoint};
 use crate::options::Options;
@@ -120,7 +121,12 @@ fn bind_metrics(options: &Options) -> Result<Option<Endpoint>, PlatformError> {
 
 /// Starts the part that starts agents.
 fn supervisor(options: &Options, keys: Option<&KeyPair>) -> Result<Arc<Supervisor>, PlatformError> {
+    let isolation = match &options.isolation_site {
+        None => None,
+        Some(site) => Some(Isolation::prepare(site, &options.home, &options.instance_name)?),
+    };
     let facts = PlatformFacts {
+        isolation,
         vip_address: options.local_address.base(),
         server_key: keys.map(|k| k.public.to_string()),
         message_bus: "zmq".to_owned(),

@@ -7,8 +7,9 @@ use volttron_utils::home::Home;
 use volttron_utils::keys::keystore;
 
 use super::installed::{InstalledAgent, Runtime};
-use super::launcher::LaunchSpec;
+use super::launcher::{IsolatedUser, LaunchSpec};
 use super::python;
+use crate::isolation::platform::Isolation;
 
 /// What all agents of a platform are told.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,8 @@ pub struct PlatformFacts {
     pub instance_name: String,
     /// The Python of agents that a 9.x platform installed; the first on PATH otherwise.
     pub python: Option<PathBuf>,
+    /// How agents become users of their own, if they are to.
+    pub isolation: Option<Isolation>,
 }
 
 /// What to run for this agent, or why it cannot be run.
@@ -39,6 +42,11 @@ pub fn launch_spec(home: &Home, facts: &PlatformFacts, agent: &InstalledAgent) -
         set: Vec::new(),
         unset: Vec::new(),
         cwd: agent.dir.path().to_path_buf(),
+        isolated: facts.isolation.clone().map(|isolation| IsolatedUser {
+            isolation,
+            identity: agent.identity.clone(),
+            user_file: agent.dir.user_id(),
+        }),
     };
     if !spec.exec.is_file() {
         return Err(format!("its program {} is missing; install it again", spec.exec.display()));

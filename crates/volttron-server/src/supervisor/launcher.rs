@@ -4,7 +4,7 @@
 //! agents whose platform was killed, is bound to the *thread* that created the child, not to its process.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -15,6 +15,9 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
+
+use crate::isolation::become_user::Launch;
+use crate::isolation::platform::Isolation;
 
 /// Launches that may wait for the thread.
 const QUEUE: usize = 64;
@@ -32,6 +35,19 @@ pub struct LaunchSpec {
     pub unset: Vec<&'static str>,
     /// Working directory.
     pub cwd: PathBuf,
+    /// The user it runs as, where that is not the platform's.
+    pub isolated: Option<IsolatedUser>,
+}
+
+/// How an agent becomes another user.
+#[derive(Clone, Debug)]
+pub struct IsolatedUser {
+    /// The way to the helper.
+    pub isolation: Isolation,
+    /// Its identity.
+    pub identity: String,
+    /// The file that remembers the user's name.
+    pub user_file: PathBuf,
 }
 
 /// A process that was created.
@@ -83,15 +99,10 @@ impl Launcher {
 }
 
 fn launch(spec: &LaunchSpec) -> io::Result<Launched> {
-    let mut command = Command::new(&spec.exec);
-    command.args(&spec.args).current_dir(&spec.cwd).process_group(0);
-    for name in &spec.unset {
-        command.env_remove(name);
-    }
-    command.envs(spec.set.iter().map(|(name, value)| (name, value)));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    prepare_child(&mut command);
-    let mut child = command.spawn()?;
+    let mut child = match &spec.isolated {
+        Some(isolated) => launch_isolated(spec, isolated)?,
+        None => launch_as_platform(spec)?,
+    };
     let pid = Pid::from_child(&child);
     match pidfd_open(pid, PidfdFlags::NONBLOCK) {
         Ok(pidfd) => Ok(Launched { child, pidfd }),
@@ -101,6 +112,34 @@ fn launch(spec: &LaunchSpec) -> io::Result<Launched> {
             Err(error.into())
         }
     }
+}
+
+fn launch_as_platform(spec: &LaunchSpec) -> io::Result<Child> {
+    let mut command = Command::new(&spec.exec);
+    command.args(&spec.args).current_dir(&spec.cwd).process_group(0);
+    for name in &spec.unset {
+        command.env_remove(name);
+    }
+    command.envs(spec.set.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    prepare_child(&mut command);
+    command.spawn()
+}
+
+/// The helper becomes the agent, in the same process. It is told what to run through a pipe: that holds keys.
+fn launch_isolated(spec: &LaunchSpec, isolated: &IsolatedUser) -> io::Result<Child> {
+    let user = isolated.isolation.user(&isolated.user_file)?;
+    let inherited = std::env::vars_os().filter(|(name, _)| !spec.unset.iter().any(|unset| name == unset));
+    let set = spec.set.iter().map(|(name, value)| (OsString::from(name), value.clone()));
+    let told = Launch::new(spec.exec.clone(), spec.args.clone(), inherited.chain(set), spec.cwd.clone());
+    let text = serde_json::to_vec(&told).map_err(io::Error::other)?;
+    let mut command = isolated.isolation.run(&user, &isolated.identity);
+    command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    prepare_child(&mut command);
+    let mut child = command.spawn()?;
+    // Dropped after it: the helper reads to the end. One that has ended already says why on its standard error.
+    let _ = child.stdin.take().map(|mut pipe| pipe.write_all(&text));
+    Ok(child)
 }
 
 /// Gives the child the usual answer to signals, and asks the kernel to send it SIGTERM when the platform (the thread that

@@ -72,12 +72,16 @@ pub(super) fn older(
     })?;
     let data = package.join(format!("{}.agent-data", agent.name));
     let _ = fs::create_dir(&data);
+    if facts.isolation.is_some() {
+        return Err("an agent of a 9.x layout cannot have a user of its own; install it again".to_owned());
+    }
     let mut spec = LaunchSpec {
         exec: python.clone(),
         args: vec!["-m".into(), module.into()],
         set: Vec::new(),
         unset: Vec::new(),
         cwd: package.clone(),
+        isolated: None,
     };
     fill(&mut spec, home, facts, agent);
     give_keys(&mut spec, agent)?;

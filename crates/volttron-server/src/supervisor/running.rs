@@ -11,6 +11,8 @@ use tokio::process::{ChildStderr, ChildStdout};
 use tokio::sync::{Notify, broadcast, watch};
 use volttron_utils::home::Home;
 
+use crate::isolation::platform::Isolation;
+
 use super::environment::{PlatformFacts, launch_spec};
 use super::installed::{self, InstalledAgent};
 use super::launcher::{Launched, Launcher};
@@ -321,6 +323,11 @@ impl Supervisor {
             .collect()
     }
 
+    /// How agents become users of their own, if they are to.
+    pub fn isolation(&self) -> Option<&Isolation> {
+        self.options.facts.isolation.as_ref()
+    }
+
     /// All there is to say about an agent's process.
     pub fn details(&self, uuid: &str) -> Option<Details> {
         let slots = self.slots();
@@ -432,7 +439,7 @@ impl Supervisor {
                 let (this, uuid) = (self.clone(), uuid.to_owned());
                 tokio::spawn(async move { this.launch(&uuid).await });
             }
-            Effect::Signal(pid, signal) => send(pid, signal),
+            Effect::Signal(pid, signal) => self.send(identity, pid, signal),
             Effect::Ended { code, by_operator } => {
                 if by_operator || code == 0 {
                     tracing::info!("{identity} ({name}) ended with {code}");
@@ -454,6 +461,26 @@ impl Supervisor {
             Effect::Unresponsive => tracing::error!("{identity} does not end, not even after SIGKILL"),
             Effect::AlreadyRunning => {}
         }
+    }
+
+    /// An agent that runs as another user is signalled by the helper, where the platform may not do it itself.
+    fn send(&self, identity: &str, pid: u32, signal: Signal) {
+        let Some(isolation) = self.options.facts.isolation.clone().filter(|i| !i.is_root()) else {
+            return send(pid, signal);
+        };
+        let file = self.options.home.agent(identity).user_id();
+        let identity = identity.to_owned();
+        let word = match signal {
+            Signal::Interrupt => "INT",
+            Signal::Terminate => "TERM",
+            Signal::Kill => "KILL",
+        };
+        tokio::task::spawn_blocking(move || {
+            let sent = isolation.user(&file).and_then(|user| isolation.signal(&user, word));
+            if let Err(error) = sent {
+                tracing::error!("{identity} does not get SIG{word}: {error}");
+            }
+        });
     }
 
     async fn launch(self: &Arc<Self>, uuid: &str) {

@@ -1,5 +1,6 @@
 //! The methods about installed agents.
 
+use std::fs;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -9,6 +10,7 @@ use volttron_utils::time::format_timestamp;
 
 use super::{Control, change, read};
 use crate::supervisor::installed::check_priority;
+use crate::supervisor::machine::ProcessStatus;
 use crate::supervisor::{InstalledAgent, StartError};
 
 /// Checks the `uuid` argument as the original does.
@@ -63,11 +65,16 @@ pub fn register_reads(b: &mut Registrar<Control>) {
         Ok(agents.iter().map(listed).collect::<Vec<_>>())
     });
     let status_agents = read("status_agents").optional("get_agent_user", false);
-    b.rpc(status_agents, |s: Arc<Control>, _: Request| async move {
+    b.rpc(status_agents, |s: Arc<Control>, r: Request| async move {
+        let with_user = s.supervisor().isolation().is_some() && r.arg::<bool>("get_agent_user")?;
+        let home = s.supervisor().home();
+        let user = |identity: &str| fs::read_to_string(home.agent(identity).user_id()).unwrap_or_default();
         let rows = s.supervisor().statuses().into_iter();
-        Ok(rows
-            .map(|(uuid, name, status, identity)| json!([uuid, name, status, identity]))
-            .collect::<Vec<_>>())
+        let row = |(uuid, name, status, identity): (String, String, ProcessStatus, String)| match with_user {
+            true => json!([uuid, name, user(&identity), status, identity]),
+            false => json!([uuid, name, status, identity]),
+        };
+        Ok(rows.map(row).collect::<Vec<_>>())
     });
     b.rpc(read("agent_status").param("uuid"), |s: Arc<Control>, r: Request| async move {
         Ok(s.supervisor().status(&uuid(&r)?))

@@ -129,9 +129,19 @@ impl Control {
         let _turn = self.changing.lock().await;
         self.stop(&agent.uuid).await?;
         let uuid = agent.uuid.clone();
+        let user = std::fs::read_to_string(agent.dir.user_id()).unwrap_or_default();
         self.on_site(move |site| install::remove(site, &agent, !remove_auth)).await?;
         self.supervisor().forget(&uuid);
-        Ok(())
+        let isolation = self.supervisor().isolation().cloned().filter(|_| !user.trim().is_empty());
+        let Some(isolation) = isolation else { return Ok(()) };
+        // The agent is gone either way; a user that stays has no files and no process.
+        blocking(move || {
+            if let Err(error) = isolation.remove(user.trim()) {
+                tracing::warn!("the user {} of a removed agent stays: {error}", user.trim());
+            }
+            Ok::<_, String>(())
+        })
+        .await
     }
 }
 
