@@ -44,7 +44,7 @@ impl Site {
     }
 
     fn begin(&mut self, what: u64) -> (String, Child) {
-        let does = if what == 3 { Does::Ends(3) } else { Does::Works };
+        let does = if what == 3 && self.known.is_some() { Does::Ends(3) } else { Does::Works };
         self.next += 1;
         let program =
             Pump::write(self.programs.path(), &format!("{}.0.0", self.next), does).display().to_string();

@@ -105,10 +105,23 @@ pub fn status_json(rows: &[StatusRow]) -> String {
                 object.insert("agent_user".to_owned(), user.as_str().into());
             }
             object.insert("health".to_owned(), row.health.clone().unwrap_or_else(|| json!("")));
+            if let Some(report) = &row.report {
+                object.extend(told(report));
+            }
             (row.agent.identity.clone(), object.into())
         })
         .collect();
     pretty(&Value::Object(all))
+}
+
+/// What lifecycle.md section 1 adds; and of an agent that is not up, why.
+fn told(report: &Value) -> Map<String, Value> {
+    let mut keys = vec!["state", "restarts", "since", "last_exit"];
+    if matches!(report["state"].as_str(), Some("failed" | "backoff" | "stopped")) && report["last_exit"] != 0
+    {
+        keys.extend(["launch_error", "last_log"]);
+    }
+    keys.into_iter().map(|key| (key.to_owned(), report[key].clone())).collect()
 }
 
 fn base(agent: &AgentRow) -> Map<String, Value> {
@@ -190,6 +203,9 @@ mod tests {
                 exit: None,
                 health: Some(health.clone()),
                 user: None,
+                report: Some(
+                    json!({"state": "backoff", "restarts": 2, "since": null, "last_exit": -9, "last_log": ["no"]}),
+                ),
             },
             StatusRow {
                 agent: agent("e1", "q-1", "q", ""),
@@ -197,6 +213,7 @@ mod tests {
                 exit: Some(-2),
                 health: None,
                 user: None,
+                report: None,
             },
         ];
         for n in [1, 0] {
@@ -212,6 +229,8 @@ mod tests {
             (&value["pump"]["status"], &value["pump"]["health"]),
             (&json!("running [12872]"), &health)
         );
+        assert_eq!((&value["pump"]["restarts"], &value["pump"]["last_log"]), (&json!(2), &json!(["no"])));
         assert_eq!(value["q"]["health"], "");
+        assert!(value["q"].get("state").is_none());
     }
 }

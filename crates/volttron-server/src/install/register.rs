@@ -269,6 +269,7 @@ fn manifest(staged: &StagedAgent, exec: String) -> Manifest {
         installed_by: staged.installed_by.clone(),
         restart: None,
         max_restarts: None,
+        after: Vec::new(),
         other: serde_json::Map::new(),
     }
 }

@@ -123,6 +123,7 @@ fn present(agent: &InstalledAgent, history: &History) -> Option<Version> {
 fn keep_policy(new: &mut Manifest, old: &Manifest) {
     new.restart.clone_from(&old.restart);
     new.max_restarts = old.max_restarts;
+    new.after.clone_from(&old.after);
     new.other.clone_from(&old.other);
 }
 

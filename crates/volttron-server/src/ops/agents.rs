@@ -131,6 +131,8 @@ pub struct StatusRow {
     pub health: Option<Value>,
     /// The Unix user it runs as, where agents have users of their own.
     pub user: Option<String>,
+    /// What the platform tells about its processes besides, if it does.
+    pub report: Option<Value>,
 }
 
 impl StatusRow {
@@ -157,16 +159,22 @@ impl StatusRow {
     }
 }
 
-/// Every installed agent and every other one the platform remembers, with its process and health. Three questions,
+/// Every installed agent and every other one the platform remembers, with its process and health. Four questions,
 /// asked at once.
 pub async fn status(session: &Session) -> Result<Vec<StatusRow>, OpError> {
-    let (listed, processes, health) = tokio::join!(
+    let (listed, processes, health, reports) = tokio::join!(
         session.control("list_agents").send::<Vec<Value>>(),
         session.control("status_agents").named("get_agent_user", true).send::<Vec<Value>>(),
         platform_health(session),
+        session.control("agent_reports").send::<Map<String, Value>>(),
     );
-    // Without the health service the rest is still worth showing.
-    Ok(merge(&listed?, &processes?, &health.unwrap_or_default()))
+    // Without the health service, and from a platform of another make, the rest is still worth showing.
+    let mut rows = merge(&listed?, &processes?, &health.unwrap_or_default());
+    let mut reports = reports.unwrap_or_default();
+    for row in &mut rows {
+        row.report = reports.remove(&row.agent.uuid);
+    }
+    Ok(rows)
 }
 
 /// What the health service knows, by identity.
@@ -202,7 +210,7 @@ fn merge(listed: &[Value], processes: &[Value], health: &Map<String, Value>) -> 
         let user = by_uuid.get(agent.uuid.as_str()).and_then(|p| user(p));
         rows.insert(
             (agent.name.clone(), agent.identity.clone()),
-            StatusRow { agent, pid, exit, health, user },
+            StatusRow { agent, pid, exit, health, user, report: None },
         );
     }
     for (uuid, process) in by_uuid {
@@ -220,7 +228,7 @@ fn merge(listed: &[Value], processes: &[Value], health: &Map<String, Value>) -> 
         let (pid, exit) = pair(process);
         rows.insert(
             (agent.name.clone(), format!("{identity}\n{uuid}")),
-            StatusRow { agent, pid, exit, health: None, user: user(process) },
+            StatusRow { agent, pid, exit, health: None, user: user(process), report: None },
         );
     }
     rows.into_values().collect()

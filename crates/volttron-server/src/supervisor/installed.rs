@@ -57,6 +57,9 @@ pub struct Manifest {
     /// Restarts in a row before the agent is given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_restarts: Option<u32>,
+    /// Identities of agents that are to be on the bus before this one starts with the platform.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
     /// Fields this version does not know; kept.
     #[serde(flatten)]
     pub other: Map<String, Value>,
@@ -100,6 +103,11 @@ impl InstalledAgent {
             Some(manifest) => &manifest.version,
             None => self.name.rsplit_once('-').map_or("", |(_, version)| version),
         }
+    }
+
+    /// Identities of agents that are to be on the bus before it starts with the platform.
+    pub fn after(&self) -> &[String] {
+        self.manifest.as_ref().map_or(&[], |manifest| &manifest.after)
     }
 
     /// The priority as a number, higher starts first; none when disabled.

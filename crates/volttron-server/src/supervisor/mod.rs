@@ -9,10 +9,13 @@ pub mod installed;
 pub(crate) mod launcher;
 mod logs;
 pub mod machine;
+mod order;
 mod orphans;
 mod python;
 mod running;
+mod view;
 
 pub use installed::{InstalledAgent, Manifest};
 pub use logs::LogTail;
-pub use running::{AgentEvent, Details, StartError, StopError, Supervisor, SupervisorOptions, View};
+pub use running::{AgentEvent, StartError, StopError, Supervisor, SupervisorOptions};
+pub use view::{Details, View};

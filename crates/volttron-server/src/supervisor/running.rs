@@ -17,13 +17,18 @@ use super::environment::{PlatformFacts, launch_spec};
 use super::installed::{self, InstalledAgent};
 use super::launcher::{Launched, Launcher};
 use super::logs::{LogTail, Stream, drain};
-use super::machine::{Effect, Heard, Input, Machine, ProcessStatus, RestartPolicy, Rules, Signal, State};
+use super::machine::{Effect, Input, Machine, ProcessStatus, RestartPolicy, Rules, Signal, State};
+use super::order::start_order;
 use super::orphans::{self, Process};
+use super::view::{Details, View};
 
 /// Events that a slow listener may be behind; older ones are lost to it, and only to it.
 const EVENT_BACKLOG: usize = 1024;
 /// After an exit, how long the pipes may take to be read to their end.
 const PIPE_GRACE: Duration = Duration::from_millis(50);
+
+/// How long an agent that starts with the platform waits for each one it comes after.
+const READY_LIMIT: Duration = Duration::from_secs(20);
 
 /// What the supervisor works with.
 #[derive(Clone, Debug)]
@@ -90,40 +95,6 @@ pub enum StopError {
     Unresponsive,
 }
 
-/// All there is to say about one agent's process.
-#[derive(Clone, Debug)]
-pub struct Details {
-    /// The word of [`State::word`].
-    pub state: &'static str,
-    /// Restarts since the platform came up.
-    pub restarts: u32,
-    /// Since when it is in this state.
-    pub since: Option<Timestamp>,
-    /// How its last process ended.
-    pub last_exit: Option<i32>,
-    /// Why its last start failed before there was a process.
-    pub launch_error: Option<String>,
-    /// The last lines it wrote.
-    pub last_log: Vec<String>,
-}
-
-/// What there is to see of an agent's process at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct View {
-    /// Where it is in its life.
-    pub state: State,
-    /// What it said last of its health.
-    pub heard: Option<Heard>,
-    /// How many of its processes ended or could not be created.
-    pub ends: u32,
-}
-
-impl View {
-    fn of(machine: &Machine) -> Self {
-        Self { state: *machine.state(), heard: machine.heard(), ends: machine.ends() }
-    }
-}
-
 struct Slot {
     agent: InstalledAgent,
     machine: Machine,
@@ -181,13 +152,34 @@ impl Supervisor {
     /// equal ones by identity. An agent that cannot be started is logged and does not hold up the others.
     pub async fn autostart(self: &Arc<Self>) {
         self.end_leftovers().await;
-        let mut agents: Vec<InstalledAgent> =
-            self.agents().into_iter().filter(|a| a.start_rank().is_some()).collect();
-        agents.sort_by(|a, b| b.start_rank().cmp(&a.start_rank()).then_with(|| a.identity.cmp(&b.identity)));
-        for agent in agents {
+        let enabled = self.agents().into_iter().filter(|a| a.start_rank().is_some()).collect();
+        let (agents, circles) = start_order(enabled);
+        for identity in circles {
+            tracing::warn!(
+                "{identity} comes `after` an agent that comes after it, and is started all the same"
+            );
+        }
+        for agent in &agents {
+            for name in agent.after() {
+                self.wait_ready(&agent.identity, name, &agents).await;
+            }
             if let Err(error) = self.start(&agent.uuid).await {
                 tracing::error!("error starting '{}': {error}", agent.uuid);
             }
+        }
+    }
+
+    /// Waits until the agent called `name` is on the bus, if it starts with the platform; not for ever, nor for one that
+    /// ended.
+    async fn wait_ready(self: &Arc<Self>, waiting: &str, name: &str, enabled: &[InstalledAgent]) {
+        let Some(agent) = enabled.iter().find(|a| a.identity == name) else { return };
+        let mut view = self.watch(agent.clone());
+        let settled = view.wait_for(|v| matches!(v.state, State::Running { .. }) || v.ends > 0);
+        match tokio::time::timeout(READY_LIMIT, settled).await {
+            Ok(Ok(view)) if matches!(view.state, State::Running { .. }) => {}
+            _ => tracing::warn!(
+                "{waiting} is started although {name}, which it comes after, is not on the bus"
+            ),
         }
     }
 
@@ -340,6 +332,12 @@ impl Supervisor {
             launch_error: slot.launch_error.clone(),
             last_log: slot.tail.lines(),
         })
+    }
+
+    /// As [`Self::details`], of every agent that was started and not cleared, by uuid.
+    pub fn all_details(&self) -> Vec<(String, Details)> {
+        let uuids: Vec<String> = self.slots().keys().cloned().collect();
+        uuids.into_iter().filter_map(|uuid| self.details(&uuid).map(|d| (uuid, d))).collect()
     }
 
     /// Forgets exit codes: of all agents that ended, or only of those that are not installed any more.

@@ -163,3 +163,29 @@ async fn agents_hear_sigint_though_the_platform_was_started_in_the_background() 
     w.supervisor.stop(&uuid).await.unwrap();
     assert_eq!(w.supervisor.status(&uuid).1, Some(7));
 }
+
+#[tokio::test]
+async fn an_agent_waits_for_those_it_comes_after() {
+    let w = world(quick());
+    let first = script(&w.home, "first", "sleep 600");
+    let late = script(&w.home, "late", "sleep 600");
+    let launch = w.home.agent("late").launch();
+    let manifest = fs::read_to_string(&launch).unwrap();
+    fs::write(&launch, manifest.replace("\"format\"", "\"after\": [\"first\", \"nobody\"], \"format\""))
+        .unwrap();
+    for (uuid, priority) in [(&first, "10"), (&late, "90")] {
+        w.supervisor.agent(uuid).unwrap().set_priority(Some(priority)).unwrap();
+    }
+    let supervisor = w.supervisor.clone();
+    let autostart = tokio::spawn(async move { supervisor.autostart().await });
+    while w.supervisor.status(&first).0.is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(w.supervisor.status(&late), (None, None), "it waits");
+    w.supervisor.observe("first", Input::BusSeen);
+    autostart.await.unwrap();
+    assert!(w.supervisor.status(&late).0.is_some());
+    w.supervisor.kill_all();
+    w.supervisor.stop(&first).await.unwrap();
+    w.supervisor.stop(&late).await.unwrap();
+}

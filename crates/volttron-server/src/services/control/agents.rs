@@ -4,14 +4,14 @@ use std::fs;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use volttron_client::{Registrar, Request, RpcError};
+use volttron_client::{Method, Registrar, Request, RpcError};
 use volttron_utils::keys::keystore;
 use volttron_utils::time::format_timestamp;
 
-use super::{Control, change, read};
+use super::{Control, change, operators, read};
 use crate::supervisor::installed::check_priority;
 use crate::supervisor::machine::ProcessStatus;
-use crate::supervisor::{InstalledAgent, StartError};
+use crate::supervisor::{Details, InstalledAgent, StartError};
 
 /// Checks the `uuid` argument as the original does.
 pub(super) fn uuid(request: &Request) -> Result<String, RpcError> {
@@ -115,14 +115,21 @@ pub fn register_reads(b: &mut Registrar<Control>) {
     let details =
         read("agent_details").param("uuid").doc("State, restarts, last exit and last log lines of an agent.");
     b.rpc(details, |s: Arc<Control>, r: Request| async move {
-        let found = s.supervisor().details(&uuid(&r)?);
-        Ok(found.map(|d| {
-            json!({
-                "state": d.state, "restarts": d.restarts, "since": d.since.map(format_timestamp),
-                "last_exit": d.last_exit, "launch_error": d.launch_error, "last_log": d.last_log,
-            })
-        }))
+        Ok(s.supervisor().details(&uuid(&r)?).map(|details| shown(&details)))
     });
+    let reports = Method::new("agent_reports", operators())
+        .doc("By uuid: state, restarts, last exit and last log lines of every agent that was started.");
+    b.rpc(reports, |s: Arc<Control>, _: Request| async move {
+        let all = s.supervisor().all_details().into_iter().map(|(uuid, details)| (uuid, shown(&details)));
+        Ok(all.collect::<serde_json::Map<_, _>>())
+    });
+}
+
+fn shown(d: &Details) -> Value {
+    json!({
+        "state": d.state, "restarts": d.restarts, "since": d.since.map(format_timestamp),
+        "last_exit": d.last_exit, "launch_error": d.launch_error, "last_log": d.last_log,
+    })
 }
 
 fn listed(agent: &InstalledAgent) -> Value {
