@@ -106,7 +106,7 @@ async fn dispatch(vctl: &Vctl, command: Command, out: &mut Output) -> Result<u8,
         Command::Watch(args) => watch::watch(vctl, &args, out).await,
         Command::Metrics => watch::metrics(vctl, out).await,
         Command::Install(args) => install::install(vctl, *args, out).await,
-        Command::New(args) => new::new(vctl, args, out).await,
+        Command::New(args) => new::new(vctl, args, out),
         Command::Run(args) => run::run(vctl, args, out).await,
         Command::Upgrade(args) => versions::upgrade(vctl, *args, out).await,
         Command::Rollback { agent, to, agent_start_time, filters } => {

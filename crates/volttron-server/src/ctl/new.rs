@@ -51,7 +51,7 @@ pub struct NewArgs {
     yes: bool,
 }
 
-pub(super) async fn new(vctl: &Vctl, args: NewArgs, out: &mut Output) -> Result<u8, OpError> {
+pub(super) fn new(vctl: &Vctl, args: NewArgs, out: &mut Output) -> Result<u8, OpError> {
     let ask = !args.yes && !vctl.json && io::stdin().is_terminal();
     let kind = args.kind;
     let directory = args.path.clone().unwrap_or_else(|| PathBuf::from(&args.name));

@@ -1,6 +1,8 @@
 //! Tables and JSON of `vctl` (cli.md section 4.2). Pure: data in, text out. Headings and rows are separate texts,
 //! because headings go to standard error.
 
+use std::fmt::Write;
+
 use serde_json::{Map, Value, json};
 use volttron_utils::json as pyjson;
 
@@ -71,7 +73,7 @@ pub fn columns<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Tab
         for (at, cell) in cells.into_iter().enumerate() {
             let wide = width(rows.iter().map(|row| &row[at]), headings[at].len());
             let pad = if at + 1 == N { 0 } else { wide + 1 };
-            line.push_str(&format!("{cell:pad$}"));
+            let _ = write!(line, "{cell:pad$}");
         }
         line + "\n"
     };

@@ -77,21 +77,12 @@ fn upgraded(report: &Report) -> String {
     if report.unchanged {
         return format!("{identity} is up to date ({})", report.agent.name);
     }
-    match &report.rolled_back {
-        Some(back) => {
-            format!(
-                "{identity} rolled back from {} to {}{}: {}",
-                back.from,
-                back.to,
-                running(report),
-                back.why
-            )
-        }
-        None => {
-            let former = report.replaced.as_deref().unwrap_or("nothing");
-            format!("{identity} upgraded from {former} to {}{}", report.agent.name, running(report))
-        }
+    let running = running(report);
+    if let Some(back) = &report.rolled_back {
+        return format!("{identity} rolled back from {} to {}{running}: {}", back.from, back.to, back.why);
     }
+    let former = report.replaced.as_deref().unwrap_or("nothing");
+    format!("{identity} upgraded from {former} to {}{running}", report.agent.name)
 }
 
 pub(super) async fn roll_back(

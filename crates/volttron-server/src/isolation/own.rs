@@ -46,13 +46,20 @@ pub fn hand_over(site: &Site, identity: &str, user: &AgentUser) -> Result<(), Is
     }
     owners.must_be_platform(&path, &fstat(&agent).map_err(failed)?)?;
     // The platform replaces files here; the agent's user, through its group, reads them.
-    file(&path, owners.give(&agent, owners.platform.0, owners.site_gid, 0o710))?;
+    file(&path, give(&agent, owners.platform.0, owners.site_gid, 0o710))?;
     owners.files(&path, &agent)?;
     Ok(())
 }
 
 fn open_dir(at: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd, Errno> {
     openat(at, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn give(what: &OwnedFd, uid: u32, gid: u32, mode: u32) -> std::io::Result<()> {
+    fchown(what, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    // After the owner: changing that takes bits away.
+    fchmod(what, Mode::from_raw_mode(mode))?;
+    Ok(())
 }
 
 impl Owners {
@@ -70,17 +77,10 @@ impl Owners {
         facts.st_uid == self.platform.0 || facts.st_uid == self.agent || former
     }
 
-    fn give(&self, what: &OwnedFd, uid: u32, gid: u32, mode: u32) -> std::io::Result<()> {
-        fchown(what, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
-        // After the owner: changing that takes bits away.
-        fchmod(what, Mode::from_raw_mode(mode))?;
-        Ok(())
-    }
-
     /// What lies directly in the agent's directory.
     fn files(&self, path: &Path, agent: &OwnedFd) -> Result<(), IsolationError> {
         self.each(path, agent, |name, kind, fd, path| match kind {
-            FileType::RegularFile => file(path, self.give(fd, self.agent, self.platform.1, 0o640)),
+            FileType::RegularFile => file(path, give(fd, self.agent, self.platform.1, 0o640)),
             FileType::Directory if name == b"data" => self.data(path, fd, MAX_DEPTH),
             // Links that the platform made for readers of older layouts lie in directories of their own.
             _ => Ok(()),
@@ -89,7 +89,7 @@ impl Owners {
 
     /// The agent's data: its own, and through its group the platform's, for backups and removal.
     fn data(&self, path: &Path, dir: &OwnedFd, depth: u32) -> Result<(), IsolationError> {
-        file(path, self.give(dir, self.agent, self.platform.1, 0o2770))?;
+        file(path, give(dir, self.agent, self.platform.1, 0o2770))?;
         if depth == 0 {
             return Err(IsolationError::Request(format!("{} is too deep", path.display())));
         }
@@ -97,7 +97,7 @@ impl Owners {
             FileType::Directory => self.data(path, fd, depth - 1),
             FileType::RegularFile => {
                 let mode = file(path, fstat(fd).map_err(Into::into))?.st_mode & 0o110;
-                file(path, self.give(fd, self.agent, self.platform.1, 0o660 | mode))
+                file(path, give(fd, self.agent, self.platform.1, 0o660 | mode))
             }
             _ => Ok(()),
         })

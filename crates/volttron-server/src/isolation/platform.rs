@@ -58,24 +58,8 @@ impl Isolation {
             return Err(not(format!("{} is about the home {}", site.display(), found.home.display())));
         }
         let new = Self { site: site.to_owned(), helper, is_root: geteuid().is_root() };
-        new.close(home).map_err(|e| not(e.to_string()))?;
+        close(home).map_err(|e| not(e.to_string()))?;
         Ok(new)
-    }
-
-    /// Others may pass through the home, as agents must to reach their own directories, and see nothing.
-    fn close(&self, home: &Home) -> io::Result<()> {
-        use std::os::unix::fs::PermissionsExt;
-        let set = |path: &Path, mode| match fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        };
-        for name in CLOSED {
-            set(&home.path().join(name), 0o700)?;
-        }
-        for path in [home.path(), &home.agents()] {
-            set(path, 0o711)?;
-        }
-        Ok(())
     }
 
     /// The helper, to be given its words.
@@ -124,6 +108,22 @@ impl Isolation {
     pub fn is_root(&self) -> bool {
         self.is_root
     }
+}
+
+/// Others may pass through the home, as agents must to reach their own directories, and see nothing.
+fn close(home: &Home) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let set = |path: &Path, mode| match fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    for name in CLOSED {
+        set(&home.path().join(name), 0o700)?;
+    }
+    for path in [home.path(), &home.agents()] {
+        set(path, 0o711)?;
+    }
+    Ok(())
 }
 
 /// What the helper says, or why it does not.

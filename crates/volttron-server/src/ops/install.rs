@@ -21,6 +21,7 @@ const REGISTER_LIMIT: Duration = Duration::from_mins(3);
 
 /// What to install, and what to do with it then.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 pub struct Request {
     /// Crate directory, `.crate` file, program, or name of a crate.
     pub path: String,

@@ -302,10 +302,12 @@ mod tests {
         }
     }
 
+    type Spoil = fn(&mut Answers);
+
     #[test]
     fn answers_that_would_make_a_broken_crate_are_refused() {
         let good = Answers::proposed(Kind::Agent, "pump");
-        let broken: [(&str, fn(&mut Answers)); 10] = [
+        let broken: [(&str, Spoil); 10] = [
             ("name", |a| a.name = "Pump".into()),
             ("name", |a| a.name = "9pump".into()),
             ("name", |a| *a = Answers::proposed(Kind::Agent, "é-pumpe")),

@@ -184,12 +184,11 @@ async fn in_the_foreground(mut command: Command, program: &Path) -> Result<ExitS
         _ = interrupt.recv() => None,
         _ = terminate.recv() => None,
     };
-    let ended = match asked {
-        Some(ended) => ended,
-        None => {
-            send(&child, Signal::KILL);
-            child.wait().await
-        }
+    let ended = if let Some(ended) = asked {
+        ended
+    } else {
+        send(&child, Signal::KILL);
+        child.wait().await
     };
     ended.map_err(|e| failed(program, e))
 }

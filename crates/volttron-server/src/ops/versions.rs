@@ -159,7 +159,7 @@ pub async fn upgrade(
     environment.append(&mut request.environment);
     request.environment = environment;
     let mut report = install::run(session, home, request).await?;
-    report.agent.name = Ledger::ask(session, &agent.uuid).await?.name().to_owned();
+    Ledger::ask(session, &agent.uuid).await?.name().clone_into(&mut report.agent.name);
     Ok(report)
 }
 

@@ -16,7 +16,7 @@ const DELAYS: [Duration; 5] = [
     Duration::from_secs(1),
     Duration::from_secs(5),
     Duration::from_secs(30),
-    Duration::from_secs(60),
+    Duration::from_mins(1),
 ];
 /// A service that lived so long begins with the shortest wait again.
 const LONG: Duration = Duration::from_mins(10);

@@ -220,7 +220,7 @@ proptest! {
         let mut wanted = false;
         for (input, seconds) in steps {
             d.now += Duration::from_secs(seconds);
-            let before = d.machine.state().clone();
+            let before = *d.machine.state();
             let effects = d.give(input);
             match input {
                 Input::Start if !effects.contains(&Effect::AlreadyRunning) => {

@@ -70,9 +70,12 @@ pub fn register_reads(b: &mut Registrar<Control>) {
         let home = s.supervisor().home();
         let user = |identity: &str| fs::read_to_string(home.agent(identity).user_id()).unwrap_or_default();
         let rows = s.supervisor().statuses().into_iter();
-        let row = |(uuid, name, status, identity): (String, String, ProcessStatus, String)| match with_user {
-            true => json!([uuid, name, user(&identity), status, identity]),
-            false => json!([uuid, name, status, identity]),
+        let row = |(uuid, name, status, identity): (String, String, ProcessStatus, String)| {
+            if with_user {
+                json!([uuid, name, user(&identity), status, identity])
+            } else {
+                json!([uuid, name, status, identity])
+            }
         };
         Ok(rows.map(row).collect::<Vec<_>>())
     });
