@@ -21,7 +21,7 @@ const CLOSED: [&str; 6] = ["configuration_store", "keystores", "certificates", "
 /// Isolation is asked for and cannot be had. The platform does not start then: agents that share its user would hold what
 /// they were to be kept from.
 #[derive(Debug, thiserror::Error)]
-#[error("agent-isolation-mode = True: {why}. An administrator sets it up once with:\n  {setup}")]
+#[error("agent-isolation-mode = True: {why}; an administrator sets it up once with: {setup}")]
 pub struct NotReady {
     why: String,
     setup: String,

@@ -35,7 +35,7 @@ fn settings_that_make_no_sense() {
         ("agent-monitor-frequency = often\n", "config (line 5): invalid value 'often'"),
         ("note = 'open\n", "config (line 5): the quote ' is not closed"),
         ("vip-address = http://a\n", "unknown scheme \"http\""),
-        ("agent-isolation-mode = True\n", "not built yet"),
+        ("agent-isolation-mode = True\n", "an administrator sets it up once with: sudo "),
         ("allow-auth = False\nvip-address = tcp://0.0.0.0:5\n", "--insecure"),
     ] {
         refused(&Volttron::prepare_with(config), &[], 1, text);
