@@ -1,5 +1,6 @@
 //! This workspace's crates as somebody gets them who has nothing but a registry: the platform by `cargo install`, an
-//! agent by `vctl install NAME`, its next version over it, and a second agent from the same lock file.
+//! agent by `vctl install NAME`, its next version over it, one that is never well and goes again, a second agent from the
+//! same lock file, and one from `vctl new`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,29 +30,40 @@ fn cargo_install(shop: &Shop, name: &str, root: &Path, target: &Path) {
     assert!(cargo.status().expect("run cargo").success(), "cargo install {name}");
 }
 
-/// Publishes the packaged crate `file` once more, as another version, or under another name.
-fn publish_again(shop: &Shop, file: &Path, name: (&str, &str), version: (&str, &str)) {
+/// Publishes the packaged crate `file` once more, as another version, or under another name; `change` may touch its
+/// sources before.
+fn publish_again(
+    shop: &Shop,
+    file: &Path,
+    name: (&str, &str),
+    version: (&str, &str),
+    change: impl FnOnce(&Path),
+) {
     let dir = shop.path(&format!("{}-{}", name.1, version.1));
-    fs::create_dir_all(&dir).expect("a directory");
-    let tar =
-        Command::new("tar").args(["--strip-components=1", "-xzf"]).arg(file).arg("-C").arg(&dir).status();
-    assert!(tar.expect("run tar").success(), "unpack {}", file.display());
+    unpack(file, &dir);
     // cargo makes it again.
     fs::remove_file(dir.join("Cargo.toml.orig")).expect("the original manifest");
     let own = |name: &str, version: &str| format!("name = \"{name}\"\nversion = \"{version}\"\n");
-    let lock = fs::read_to_string(dir.join("Cargo.lock")).expect("a lock file");
-    let changed = lock.replace(&own(name.0, version.0), &own(name.1, version.1));
-    assert_ne!(lock, changed);
-    fs::write(dir.join("Cargo.lock"), changed).expect("write");
-    let manifest = fs::read_to_string(dir.join("Cargo.toml")).expect("a manifest");
+    edit(&dir.join("Cargo.lock"), &own(name.0, version.0), &own(name.1, version.1));
     let line = |key: &str, value: &str| format!("{key} = \"{value}\"\n");
-    let manifest = manifest.replacen(&line("name", name.0), &line("name", name.1), 1).replacen(
-        &line("version", version.0),
-        &line("version", version.1),
-        1,
-    );
-    fs::write(dir.join("Cargo.toml"), manifest).expect("write");
+    edit(&dir.join("Cargo.toml"), &line("name", name.0), &line("name", name.1));
+    edit(&dir.join("Cargo.toml"), &line("version", version.0), &line("version", version.1));
+    change(&dir);
     shop.publish(&dir);
+}
+
+/// Replaces the first `from` in a file, which must be there.
+fn edit(file: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(file).expect("a file to change");
+    assert!(text.contains(from), "{} has no {from:?}", file.display());
+    fs::write(file, text.replacen(from, to, 1)).expect("write");
+}
+
+/// A listener that is never well.
+fn ailing(dir: &Path) {
+    let well = "tracing::info!(\"{}\", self.config().message);";
+    let ill = "cx.health().set(volttron_client::utils::health::Status::Bad, \"no ears\");";
+    edit(&dir.join("src/lib.rs"), well, ill);
 }
 
 fn row(platform: &Platform, identity: &str) -> Value {
@@ -130,27 +142,76 @@ fn the_platform_and_its_agents_come_from_a_registry_alone() {
     let key = fs::read(dir.join("keystore.json")).expect("keys");
     fs::write(dir.join("data/kept"), "data").expect("write");
     let same = "volttron-listener";
-    publish_again(&shop, &listener.1, (same, same), ("0.1.0", "0.2.0"));
+    publish_again(&shop, &listener.1, (same, same), ("0.1.0", "0.2.0"), |_| {});
     let forced = ["volttron-listener@0.2.0", "--force", "--vip-identity", "listener-1"];
     let second = timed("its next version", || install(&forced));
     assert_eq!((&second["started"], &second["agent_uuid"]), (&true.into(), &first["agent_uuid"]));
-    let after = row(&platform, "listener-1");
-    assert_eq!(after["health"]["message"], "GOOD");
-    assert_eq!((&after["agent_tag"], &after["agent_uuid"]), (&before["agent_tag"], &before["agent_uuid"]));
-    let manifest = fs::read_to_string(dir.join("agent.json")).expect("agent.json");
-    let manifest: Value = serde_json::from_str(&manifest).expect("JSON");
-    assert_eq!((&manifest["version"], &manifest["source"]["kind"]), (&"0.2.0".into(), &"registry".into()));
-    assert_eq!(fs::read(dir.join("keystore.json")).expect("keys"), key);
-    assert_eq!(fs::read_to_string(dir.join("data/kept")).expect("data"), "data");
+    let is_second = || {
+        let after = row(&platform, "listener-1");
+        assert_eq!(after["health"]["message"], "GOOD");
+        assert_eq!(
+            (&after["agent_tag"], &after["agent_uuid"]),
+            (&before["agent_tag"], &before["agent_uuid"])
+        );
+        let manifest = fs::read_to_string(dir.join("agent.json")).expect("agent.json");
+        let manifest: Value = serde_json::from_str(&manifest).expect("JSON");
+        assert_eq!(
+            (&manifest["version"], &manifest["source"]["kind"]),
+            (&"0.2.0".into(), &"registry".into())
+        );
+        assert_eq!(fs::read(dir.join("keystore.json")).expect("keys"), key);
+        assert_eq!(fs::read_to_string(dir.join("data/kept")).expect("data"), "data");
+    };
+    is_second();
 
-    publish_again(&shop, &listener.1, (same, "second-listener"), ("0.1.0", "0.1.0"));
+    publish_again(&shop, &listener.1, (same, same), ("0.1.0", "0.3.0"), ailing);
+    let third = timed("a version whose health stays BAD, and back again", || {
+        let trial = ["upgrade", "listener-1", "volttron-listener@0.3.0", "--auto-rollback", "5s"];
+        shop.vctl(&platform, &[&trial[..], &QUICK].concat())
+    });
+    assert_eq!(third.status.code(), Some(1), "{third:?}");
+    let said = String::from_utf8_lossy(&third.stdout);
+    assert!(said.contains("its health was not GOOD within 5 s"), "{third:?}");
+    is_second();
+
+    publish_again(&shop, &listener.1, (same, "second-listener"), ("0.1.0", "0.1.0"), |_| {});
     let other = timed("a second agent from the same lock file, to GOOD", || {
         install(&["second-listener", "--vip-identity", "second"])
     });
     assert_eq!(other["started"], true);
     assert_eq!(row(&platform, "second")["health"]["message"], "GOOD");
     assert!(!points_back(&root, &platform.home().join("bin")), "nothing installed names the workspace");
+    new_agent(&shop, &platform);
     of_every_make(&shop, &platform, &listener.1);
+}
+
+/// `vctl new agent`, its tests and its installation, in an empty directory.
+fn new_agent(shop: &Shop, platform: &Platform) {
+    let directory = shop.path("pump-watch");
+    let vctl = |args: &[&str], at: &Path| {
+        let mut vctl = platform.command("vctl");
+        shop.furnish(&mut vctl);
+        let output = vctl.args(args).current_dir(at).stdin(Stdio::null()).output().expect("run vctl");
+        assert!(output.status.success(), "{args:?}: {output:?}");
+    };
+    let author = ["--yes", "--author", "A. Thor <a@example.org>"];
+    let parent = directory.parent().expect("a parent");
+    timed("vctl new agent", || vctl(&[&["new", "agent", "pump-watch"], &author[..]].concat(), parent));
+    timed("cargo test in it", || {
+        let mut cargo = Command::new("cargo");
+        cargo.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        shop.furnish(&mut cargo);
+        let status = cargo.args(["test", "--quiet"]).current_dir(&directory).status();
+        assert!(status.expect("run cargo").success(), "its own tests");
+    });
+    timed("vctl install . --start", || {
+        let install = ["install", ".", "--agent-config", "config.yml", "--vip-identity", "new", "--start"];
+        vctl(&[&install[..], &QUICK].concat(), &directory);
+    });
+    assert_eq!(row(platform, "new")["health"]["message"], "GOOD");
+    platform.vctl_ok(&["pub", "devices/campus/pump/all", "[{\"Flow\": 1}]"]);
+    assert_eq!(platform.vctl_ok(&["call", "new", "count"]).trim(), "1");
+    platform.vctl_ok(&["remove", "-f", "new"]);
 }
 
 /// Agents from a `.crate` file, a program, PyPI and a directory for 9.x join those that run, and all hear each other.
