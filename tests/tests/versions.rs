@@ -210,3 +210,29 @@ fn a_trial_outlives_its_vctl_and_the_platform() {
     assert_eq!(history["events"][1]["outcome"], "rolled-back", "{history}");
     assert_eq!(history["events"][2]["by"], "platform");
 }
+
+#[test]
+fn what_fails_after_a_version_that_never_passed_goes_back_to_one_that_did() {
+    let site = Site::new();
+    site.put("2.0.0", Does::StaysBad);
+    let mut vctl = site
+        .platform
+        .command("vctl")
+        .args(["upgrade", "pump", "--auto-rollback", "300s"])
+        .spawn()
+        .expect("run vctl");
+    until("the new version", PATIENCE, || site.runs("2.0.0").then_some(()));
+    vctl.kill().expect("kill vctl");
+    vctl.wait().expect("wait for vctl");
+    site.put("3.0.0", Does::Ends(3));
+    let done = site.platform.vctl(&["upgrade", "pump"]);
+    let said = stdout(&done);
+    assert!(said.starts_with("pump rolled back from pump-3.0.0 to pump-1.0.0, which runs ["), "{done:?}");
+    assert!(site.runs("1.0.0"));
+    let history = site.history();
+    assert_eq!(history["trial"], Value::Null);
+    assert_eq!(history["events"][1]["outcome"], "replaced", "{history}");
+    // It can be had by name.
+    site.platform.vctl_ok(&["rollback", "pump", "--to", "2.0.0"]);
+    assert!(site.runs("2.0.0"));
+}

@@ -49,7 +49,7 @@ pub struct Version {
     /// The configuration file as it was when the version was replaced.
     #[serde(default)]
     pub config: Option<String>,
-    /// It did not pass its trial.
+    /// It did not pass its trial, or was replaced before it could.
     #[serde(default)]
     pub failed: bool,
 }
@@ -114,6 +114,10 @@ pub enum Outcome {
     Passed,
     /// It did not work, and the former version is back.
     RolledBack,
+    /// It did not work, and there was no version to go back to.
+    Failed,
+    /// Another version took its place before it had shown anything.
+    Replaced,
 }
 
 impl Outcome {
@@ -124,6 +128,8 @@ impl Outcome {
             Self::Trial => "on trial",
             Self::Passed => "passed",
             Self::RolledBack => "rolled back",
+            Self::Failed => "failed",
+            Self::Replaced => "replaced",
         }
     }
 }
@@ -235,6 +241,12 @@ impl History {
                 None => format!("there is no earlier version to go back to; kept are: {kept}"),
             }
         })
+    }
+
+    /// Takes note that `old`, the present version, is about to be replaced: on trial, it is none that works. Going back
+    /// from its successor would otherwise lead to a version that may never have run.
+    pub(super) fn replace(&mut self, old: &mut Version) {
+        old.failed |= self.conclude(old.number, Outcome::Replaced, "another version took its place");
     }
 
     /// Ends the trial; false if this version is not on trial.

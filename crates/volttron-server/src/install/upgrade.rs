@@ -18,7 +18,7 @@ pub(super) fn prepare_upgrade(
     starts: bool,
 ) -> Result<Option<Change>, InstallError> {
     let mut history = History::load(&agent.dir);
-    let Some(old) = present(agent, &history) else { return Ok(None) };
+    let Some(mut old) = present(agent, &history) else { return Ok(None) };
     keep_policy(manifest, &old.manifest);
     let config = staged.config.as_ref().filter(|text| old.config.as_ref() != Some(text));
     let same_program = old.manifest.exec == manifest.exec
@@ -30,6 +30,7 @@ pub(super) fn prepare_upgrade(
         return Ok(None);
     }
     if is_new {
+        history.replace(&mut old);
         history.succeed(old, manifest);
         history.trial = then.trial.filter(|_| starts).map(|terms| Trial { number: history.present, terms });
     }
@@ -82,7 +83,7 @@ fn prepare_rollback(
         old.failed = true;
         history.conclude(history.present, Outcome::RolledBack, why);
     }
-    history.trial = None;
+    history.replace(&mut old);
     let kept = history.go_back(old, number);
     let mut version = kept.ok_or_else(|| none("the version is not kept any more".to_owned()))?;
     keep_policy(&mut version.manifest, &policy);

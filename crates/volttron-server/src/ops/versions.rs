@@ -109,6 +109,13 @@ pub async fn wait_for_verdict(
         let call = session.control("agent_history").arg(uuid).arg(true).timeout(GOING_BACK);
         let ledger = Ledger(call.send().await?);
         if !ledger.on_trial() {
+            if let Some(last) = ledger.events().last().filter(|e| e.outcome == Outcome::Failed) {
+                let why = format!(
+                    "{}-{} did not pass its trial: {}. There is no earlier version that works, so it stays",
+                    last.package, last.version, last.why
+                );
+                return Err(OpError::Refused(why));
+            }
             return Ok(rolled_back(&ledger));
         }
         if Instant::now() >= deadline {

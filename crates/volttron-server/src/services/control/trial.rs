@@ -179,8 +179,18 @@ async fn go_back(
         return Ok(());
     }
     tracing::warn!("{} ({}) did not pass its trial and is rolled back: {why}", agent.identity, agent.name);
-    let stage = move |site: &Site<'_>| install::stage_rollback(site, &agent, None, BY, Some(&why));
-    let pending = control.on_site(stage).await?;
+    let (present, said) = (agent.clone(), why.clone());
+    let stage = move |site: &Site<'_>| install::stage_rollback(site, &present, None, BY, Some(&said));
+    let pending = match control.on_site(stage).await {
+        Ok(pending) => pending,
+        Err(error) => {
+            // The verdict stands all the same: nobody is to wait for another one.
+            let end =
+                move |site: &Site<'_>| install::conclude(site, &agent, trial.number, Outcome::Failed, &why);
+            control.on_site(end).await?;
+            return Err(error);
+        }
+    };
     let back = control.put_in_place(cx, pending, After::Up).await?;
     match back.start_error {
         None => Ok(()),
