@@ -4,6 +4,7 @@
 //! value that stands for it. Nothing here asserts; tests do.
 
 pub mod fifty;
+pub mod generated;
 pub mod lines;
 pub mod platform;
 pub mod probe;
@@ -11,3 +12,8 @@ pub mod programs;
 pub mod pump;
 pub mod python;
 pub mod wait;
+
+/// Compiles the Rust code of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/porting.md")]
+pub struct DocumentedCode;

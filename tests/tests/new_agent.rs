@@ -5,32 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use volttron_tests::generated::{target, workshop_in};
 use volttron_tests::platform::{Platform, sources};
 use volttron_tests::programs::program;
-
-/// The crates of ours that a generated crate needs, from the sources rather than from crates.io.
-fn patches() -> String {
-    let root = sources().parent().expect("the tests lie in the workspace").to_owned();
-    let crates = ["client", "client-macros", "router", "utils", "zmq", "zmq-sys"];
-    let line = |name: &str| {
-        let path = root.join(format!("crates/volttron-{name}"));
-        format!("volttron-{name} = {{ path = \"{}\" }}\n", path.display())
-    };
-    let lines: String = crates.into_iter().map(line).collect();
-    format!("[patch.crates-io]\n{lines}")
-}
 
 /// A directory outside the workspace; cargo finds our crates through its configuration.
 fn workshop() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    fs::create_dir(dir.path().join(".cargo")).expect("create .cargo");
-    fs::write(dir.path().join(".cargo/config.toml"), patches()).expect("write the cargo configuration");
+    workshop_in(dir.path());
     dir
-}
-
-/// Builds are kept beside those of the workspace, so that only the first run compiles the dependencies.
-fn target() -> PathBuf {
-    program("vctl").ancestors().nth(2).expect("a target directory").join("generated")
 }
 
 fn cargo(args: &[&str], directory: &Path) {
