@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod ops;
 pub mod options;
 pub mod platform;
+mod processes;
 pub mod services;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

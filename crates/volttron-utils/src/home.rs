@@ -163,6 +163,21 @@ impl Home {
         self.0.join("cache")
     }
 
+    /// What agents wrote, a log file for each, and a link to the platform's own.
+    pub fn logs(&self) -> PathBuf {
+        self.0.join("logs")
+    }
+
+    /// The log file of an installed agent; older ones have `.1`, `.2` and so on behind the name.
+    pub fn agent_log(&self, identity: &str) -> PathBuf {
+        self.logs().join(format!("{identity}.log"))
+    }
+
+    /// Leads to the platform's own log if that is a file. No agent can be called `platform`.
+    pub fn platform_log(&self) -> PathBuf {
+        self.agent_log("platform")
+    }
+
     /// Data kept by remove and upgrade.
     pub fn backups(&self) -> PathBuf {
         self.0.join("backups")

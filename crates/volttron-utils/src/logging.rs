@@ -46,6 +46,12 @@ impl Level {
         }
     }
 
+    /// The level with exactly this name.
+    fn from_name(name: &str) -> Option<Self> {
+        let all = [Self::Debug, Self::Info, Self::Warning, Self::Error, Self::Critical];
+        all.into_iter().find(|level| level.as_str() == name)
+    }
+
     /// The level at or below a number; everything under 20 is `Debug`.
     pub fn from_number(number: i64) -> Self {
         match number {
@@ -248,6 +254,72 @@ pub fn server_line_in(
     format!("{} {source} {level}: {message}", clock(when, zone))
 }
 
+/// A line of the server's log, taken apart again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerLine<'a> {
+    /// When, to the millisecond.
+    pub when: Timestamp,
+    /// `<package>-<version>` and process of the agent it comes from; none for the platform itself.
+    pub agent: Option<(&'a str, u32)>,
+    /// Logger, or `<stdout>` and `<stderr>` for raw output.
+    pub logger: &'a str,
+    /// Source line, 0 if there is none.
+    pub line: i64,
+    /// The level.
+    pub level: Level,
+    /// The message, of which the line may be only the beginning.
+    pub message: &'a str,
+}
+
+impl<'a> ServerLine<'a> {
+    /// None for a line that continues a message, or comes from elsewhere.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        Self::parse_in(text, &TimeZone::system())
+    }
+
+    /// [`Self::parse`] in a given zone.
+    pub fn parse_in(text: &'a str, zone: &TimeZone) -> Option<Self> {
+        let when = clock_time(text.get(..23)?)?;
+        let (who, rest) = text.get(23..)?.strip_prefix(" (")?.split_once(") ")?;
+        let mut at = 0;
+        let (head, level, message) = loop {
+            let colon = at + rest[at..].find(": ").or_else(|| rest[at..].strip_suffix(':').map(str::len))?;
+            let (head, word) = rest[..colon].rsplit_once(' ')?;
+            if let Some(level) = Level::from_name(word) {
+                break (head, level, rest.get(colon + 2..).unwrap_or_default());
+            }
+            at = colon + 1;
+        };
+        let when = zone.to_timestamp(when).ok()?;
+        let bracket = |text: &str| text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+        if who.is_empty() {
+            // Some generations of the platform leave the source line out.
+            let split = head.rsplit_once(' ').and_then(|(name, line)| Some((name, bracket(line)?)));
+            let (logger, line) = split.unwrap_or((head, 0));
+            return Some(Self { when, agent: None, logger, line, level, message });
+        }
+        let (who, line) = who.rsplit_once(' ')?;
+        let (name, pid) = who.rsplit_once(' ')?;
+        let agent = Some((name, pid.parse().ok()?));
+        Some(Self { when, agent, logger: head, line: bracket(line)?, level, message })
+    }
+}
+
+/// `YYYY-MM-DD HH:MM:SS,mmm`
+fn clock_time(text: &str) -> Option<jiff::civil::DateTime> {
+    let bytes = text.as_bytes();
+    let signs = [(4, b'-'), (7, b'-'), (10, b' '), (13, b':'), (16, b':'), (19, b',')];
+    if bytes.len() != 23 || signs.iter().any(|&(at, sign)| bytes[at] != sign) {
+        return None;
+    }
+    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i16>().ok();
+    let small = |range| i8::try_from(number(range)?).ok();
+    let nanos = i32::from(number(20..23)?) * 1_000_000;
+    let (date, time) =
+        ((number(0..4)?, small(5..7)?, small(8..10)?), (small(11..13)?, small(14..16)?, small(17..19)?));
+    jiff::civil::DateTime::new(date.0, date.1, date.2, time.0, time.1, time.2, nanos).ok()
+}
+
 /// A line of an agent that runs without the platform: `time name line LEVEL: message`.
 pub fn agent_line(when: Timestamp, name: &str, line: i64, level: Level, message: &str) -> String {
     format!("{} {name} {line} {level}: {message}", clock(when, &TimeZone::system()))
@@ -312,8 +384,42 @@ mod tests {
                 "(listeneragent-3.3 12 [0]) <stdout> INFO: hi",
             ),
         ] {
-            assert_eq!(line(source), format!("2026-03-04 16:00:00,123 {expected}"));
+            let line = line(source);
+            assert_eq!(line, format!("2026-03-04 16:00:00,123 {expected}"));
+            let back = ServerLine::parse_in(&line, &TimeZone::UTC).expect("a line");
+            assert_eq!(
+                (back.level, back.message, back.when.as_millisecond()),
+                (Level::Info, "hi", 1_772_640_000_123)
+            );
+            assert_eq!(server_line_in(when, &TimeZone::UTC, source, back.level, back.message), line);
+            let who = match source {
+                Source::Platform { name, line } => (None, name, line),
+                Source::Agent { agent, pid, name, line } => (Some((agent, pid)), name, line),
+                Source::Raw { agent, pid, .. } => (Some((agent, pid)), "<stdout>", 0),
+            };
+            assert_eq!((back.agent, back.logger, back.line), who);
         }
+    }
+
+    #[test]
+    fn other_lines_are_no_lines_of_the_server() {
+        let parse = |text| ServerLine::parse_in(text, &TimeZone::UTC);
+        for text in [
+            "",
+            "Traceback (most recent call last):",
+            "2026-03-04 16:00:00,123",
+            "2026-03-04 16:00:00,123 () x",
+            "2026-03-04 16:00:00,123 (a [1]) x INFO: y",
+            "2026-13-04 16:00:00,123 () x [1] INFO: y",
+            "2026-03-04 16:00:00,12\u{e4} () x [1] INFO: y",
+            "2026-03-04 16:00:00,123 () x [1] LOUD: y",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+        let old = parse("2026-03-04 16:00:00,123 () a.b WARNING: x INFO: y").expect("without a source line");
+        assert_eq!((old.logger, old.line, old.level, old.message), ("a.b", 0, Level::Warning, "x INFO: y"));
+        let empty = parse("2026-03-04 16:00:00,123 (a b 7 [1]) l ERROR: ").expect("an empty message");
+        assert_eq!((empty.agent, empty.message), (Some(("a b", 7)), ""));
     }
 
     #[test]

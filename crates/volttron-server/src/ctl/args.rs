@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::bus::{CallArgs, PublishArgs, SubscribeArgs};
+use super::logs::LogsArgs;
 use super::new::NewArgs;
 use super::run::RunArgs;
 use super::watch::WatchArgs;
@@ -71,6 +72,23 @@ pub struct Global {
     pub msgdebug: Option<String>,
 }
 
+const STATUS_HELP: &str = "Examples:\n  \
+    vctl status                     the table\n  \
+    vctl -v status                  with restarts, memory and processor time, and why agents ended\n  \
+    vctl --json status pump\n\n\
+    With --json each agent has, besides what the table shows:\n  \
+    state         installed, starting, running, stopping, stopped, backoff or failed; since: since when\n  \
+    restarts      after crashes, since the platform came up\n  \
+    last_exit     exit code of the last process, or minus the signal\n  \
+    last_crash    the last end nobody asked for: exit, how, pid, at, last_error; null if there was none\n  \
+    log_file      where all of what it writes is (vctl logs)\n  \
+    user          Unix user of its process\n  \
+    memory_bytes  resident memory of the process and all it started\n  \
+    cpu_s         processor time of these, in seconds\n  \
+    cpu_percent   of one processor, over the last cpu_window_s seconds: since status was asked for before, or since\n  \
+    \x20             its start\n  \
+    processes     how many there are";
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 #[command(rename_all = "kebab-case")]
@@ -78,6 +96,7 @@ pub enum Command {
     /// List installed agents
     List(ListArgs),
     /// Show which agents run, and how they do
+    #[command(after_help = STATUS_HELP)]
     Status(ListArgs),
     /// Show what is known about the health of an agent
     Health(Selection),
@@ -120,6 +139,8 @@ pub enum Command {
     Pub(PublishArgs),
     /// Show what is published, until Ctrl-C
     Sub(SubscribeArgs),
+    /// Show what agents wrote, or the platform
+    Logs(LogsArgs),
     /// Show every message that passes the bus, until Ctrl-C
     Watch(WatchArgs),
     /// Show what the platform counts, as OpenMetrics text (what Prometheus reads)
@@ -441,6 +462,7 @@ impl Command {
             Self::Pub(_) => "pub",
             Self::Sub(_) => "sub",
             Self::Watch(_) => "watch",
+            Self::Logs(_) => "logs",
             Self::Metrics => "metrics",
             Self::Install(_) => "install",
             Self::New(_) => "new",

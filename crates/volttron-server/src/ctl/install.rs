@@ -122,6 +122,7 @@ fn text(report: &Report) -> String {
         Some(Came::Ended { code, .. }) => {
             format!("Agent {uuid} installed but failed to start (status {code})")
         }
+        Some(Came::NotLaunched { .. }) => format!("Agent {uuid} installed but failed to start"),
     }
 }
 
@@ -131,5 +132,6 @@ pub(super) fn running(report: &Report) -> String {
         None => String::new(),
         Some(Came::Up { pid } | Came::Silent { pid }) => format!(", which runs [{pid}]"),
         Some(Came::Ended { code, .. }) => format!(", which failed to start as well (status {code})"),
+        Some(Came::NotLaunched { why }) => format!(", which failed to start as well: {why}"),
     }
 }

@@ -12,6 +12,7 @@ use crate::ops::agents::{self, AgentRow, StatusRow};
 use crate::ops::lifecycle::{self, Came};
 use crate::ops::select::Filters;
 use crate::ops::{OpError, Session};
+use crate::supervisor::how_ended;
 
 /// How long the platform may take to end once its agents have.
 const PLATFORM_DOWN: Duration = Duration::from_mins(1);
@@ -99,13 +100,13 @@ pub(super) fn report_start(agent: &AgentRow, came: &Came, wait: Duration, out: &
             ));
             true
         }
-        Came::Ended { code, last_log } => {
-            let how = match code {
-                105 => "it refused its configuration (exit code 105)".to_owned(),
-                code if *code < 0 => format!("it was ended by signal {}", -code),
-                code => format!("it ended with exit code {code}"),
-            };
-            out.complain(&format!("start: error: {} did not come up: {how}", agent.identity));
+        Came::NotLaunched { why } => {
+            out.complain(&format!("start: error: {why}"));
+            false
+        }
+        Came::Ended { code, last_log, log_file } => {
+            let how = how_ended(i32::try_from(*code).unwrap_or(i32::MAX));
+            out.complain(&format!("start: error: {} did not come up: it ended with {how}", agent.identity));
             if last_log.is_empty() {
                 out.complain("It wrote nothing. The platform's log may tell more.");
             } else {
@@ -113,6 +114,9 @@ pub(super) fn report_start(agent: &AgentRow, came: &Came, wait: Duration, out: &
                 for line in last_log {
                     out.complain(&format!("  {line}"));
                 }
+            }
+            if let (Some(file), false) = (log_file, last_log.is_empty()) {
+                out.complain(&format!("All of it is in {file}; to see it: vctl logs {}", agent.identity));
             }
             false
         }

@@ -7,6 +7,7 @@ mod args;
 mod auth;
 mod bus;
 mod install;
+mod logs;
 mod manage;
 mod new;
 mod output;
@@ -104,6 +105,7 @@ async fn dispatch(vctl: &Vctl, command: Command, out: &mut Output) -> Result<u8,
         Command::Pub(args) => bus::publish(vctl, &args, out).await,
         Command::Sub(args) => bus::subscribe(vctl, &args, out).await,
         Command::Watch(args) => watch::watch(vctl, &args, out).await,
+        Command::Logs(args) => logs::logs(vctl, &args, out).await,
         Command::Metrics => watch::metrics(vctl, out).await,
         Command::Install(args) => install::install(vctl, *args, out).await,
         Command::New(args) => new::new(vctl, args, out),

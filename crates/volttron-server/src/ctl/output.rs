@@ -23,6 +23,19 @@ impl Output {
         let _ = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
     }
 
+    /// Whether a person looks at standard output.
+    pub fn is_terminal(&self) -> bool {
+        self.out.is_terminal()
+    }
+
+    /// Whether nobody reads standard output any more.
+    pub fn is_gone(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut fds = [PollFd::new(&self.out, PollFlags::empty())];
+        poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+            && fds[0].revents().intersects(PollFlags::ERR | PollFlags::NVAL)
+    }
+
     /// A line to standard output.
     pub fn line(&mut self, text: &str) {
         self.print(&format!("{text}\n"));

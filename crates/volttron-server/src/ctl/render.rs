@@ -38,7 +38,8 @@ pub fn list(rows: &[(AgentRow, String)], last: &str, min_uuid: usize) -> Table {
 }
 
 /// `status`.
-pub fn status(rows: &[StatusRow], min_uuid: usize) -> Table {
+/// As the original prints it; `wide` adds what the agents use.
+pub fn status(rows: &[StatusRow], min_uuid: usize, wide: bool) -> Table {
     let n = short_length(rows.iter().map(|r| r.agent.uuid.as_str()), min_uuid);
     let uuid_width = n.max("UUID".len());
     let name = width(rows.iter().map(|r| &r.agent.name), 5);
@@ -48,12 +49,20 @@ pub fn status(rows: &[StatusRow], min_uuid: usize) -> Table {
     let isolated = rows.iter().any(|r| r.user.is_some());
     let user = |r: &StatusRow| r.user.clone().filter(|_| r.is_running()).unwrap_or_default();
     let user_width = rows.iter().map(|r| user(r).len()).max().unwrap_or(0).max("AGENT_USER".len());
-    let line = |a: &AgentRow, uuid: &str, user: &str, status: &str, health: &str| {
+    let health_width =
+        if wide { rows.iter().map(|r| r.health_word().len()).max().unwrap_or(0).max(6) } else { 0 };
+    let line = |a: &AgentRow, uuid: &str, user: &str, status: &str, health: &str, uses: [&str; 3]| {
         let user = if isolated { format!("{user:user_width$} ") } else { String::new() };
         let AgentRow { name: n, identity: i, tag: t, .. } = a;
-        format!("{uuid:uuid_width$} {n:name$} {i:identity$} {t:tag$} {user}{status:<15} {health}\n")
+        format!(
+            "{uuid:uuid_width$} {n:name$} {i:identity$} {t:tag$} {user}{status:<15} {health:<health_width$}"
+        ) + &if wide { format!(" {:>8} {:>8} {:>6}\n", uses[0], uses[1], uses[2]) } else { "\n".to_owned() }
     };
-    let row = |r: &StatusRow| line(&r.agent, cut(&r.agent.uuid, n), &user(r), &r.status(), &r.health_word());
+    let row = |r: &StatusRow| {
+        let uses = uses(r);
+        let uses = uses.each_ref().map(String::as_str);
+        line(&r.agent, cut(&r.agent.uuid, n), &user(r), &r.status(), &r.health_word(), uses)
+    };
     let headings = AgentRow {
         name: "AGENT".to_owned(),
         identity: "IDENTITY".to_owned(),
@@ -61,9 +70,45 @@ pub fn status(rows: &[StatusRow], min_uuid: usize) -> Table {
         ..AgentRow::default()
     };
     Table {
-        heading: line(&headings, "UUID", "AGENT_USER", "STATUS", "HEALTH"),
+        heading: line(&headings, "UUID", "AGENT_USER", "STATUS", "HEALTH", ["RESTARTS", "MEM", "CPU"]),
         rows: rows.iter().map(row).collect(),
     }
+}
+
+/// Restarts, memory and processor of an agent, as far as the platform tells.
+fn uses(row: &StatusRow) -> [String; 3] {
+    let Some(report) = &row.report else { return Default::default() };
+    let usage = &report["usage"];
+    let memory = usage["memory_bytes"].as_f64().map(|bytes| match bytes / f64::from(1 << 20) {
+        mib if mib < 1024.0 => format!("{mib:.1}M"),
+        mib => format!("{:.2}G", mib / 1024.0),
+    });
+    let cpu = usage["cpu_percent"].as_f64().map(|percent| format!("{percent:.1}%"));
+    [report["restarts"].to_string(), memory.unwrap_or_default(), cpu.unwrap_or_default()]
+}
+
+/// Why agents ended or do not start, a line for each that did.
+pub fn reasons(rows: &[StatusRow]) -> String {
+    let mut text = String::new();
+    for (row, report) in rows.iter().filter_map(|row| Some((row, row.report.as_ref()?))) {
+        let identity = &row.agent.identity;
+        if let Some(why) = report["launch_error"].as_str() {
+            let _ = writeln!(text, "{identity}: cannot be started: {why}");
+        }
+        let crash = &report["last_crash"];
+        let Some(how) = crash["how"].as_str() else { continue };
+        let _ = write!(text, "{identity}: crashed {} with {how}", crash["at"].as_str().unwrap_or_default());
+        if let Some(error) = crash["last_error"].as_str() {
+            let _ = write!(text, ": {error}");
+        }
+        let after = match report["state"].as_str() {
+            Some("failed") => "; it is not restarted any more".to_owned(),
+            Some("backoff") => "; it is restarted soon".to_owned(),
+            _ => String::new(),
+        };
+        let _ = writeln!(text, "{after} (vctl logs {identity})");
+    }
+    text
 }
 
 /// A plain table: each column as wide as its widest cell, the last one as it is.
@@ -118,12 +163,15 @@ pub fn status_json(rows: &[StatusRow]) -> String {
 
 /// What lifecycle.md section 1 adds; and of an agent that is not up, why.
 fn told(report: &Value) -> Map<String, Value> {
-    let mut keys = vec!["state", "restarts", "since", "last_exit"];
+    let mut keys = vec!["state", "restarts", "since", "last_exit", "last_crash", "log_file"];
     if matches!(report["state"].as_str(), Some("failed" | "backoff" | "stopped")) && report["last_exit"] != 0
     {
         keys.extend(["launch_error", "last_log"]);
     }
-    keys.into_iter().map(|key| (key.to_owned(), report[key].clone())).collect()
+    let usage = ["user", "memory_bytes", "cpu_s", "cpu_percent", "cpu_window_s", "processes"];
+    let own = keys.into_iter().map(|key| (key, &report[key]));
+    let usage = usage.into_iter().map(|key| (key, &report["usage"][key]));
+    own.chain(usage).map(|(key, value)| (key.to_owned(), value.clone())).collect()
 }
 
 fn base(agent: &AgentRow) -> Map<String, Value> {
@@ -205,9 +253,13 @@ mod tests {
                 exit: None,
                 health: Some(health.clone()),
                 user: None,
-                report: Some(
-                    json!({"state": "backoff", "restarts": 2, "since": null, "last_exit": -9, "last_log": ["no"]}),
-                ),
+                report: Some(json!({
+                    "state": "backoff", "restarts": 2, "since": null, "last_exit": -9, "last_log": ["no"],
+                    "last_crash": {
+                        "how": "signal 9 (SIGKILL)", "at": "2026-03-04T16:00:00", "last_error": "no device",
+                    },
+                    "usage": {"user": "me", "memory_bytes": 2 << 20, "cpu_percent": 12.5},
+                })),
             },
             StatusRow {
                 agent: agent("e1", "q-1", "q", ""),
@@ -219,14 +271,25 @@ mod tests {
             },
         ];
         for n in [1, 0] {
-            let table = status(&rows, n);
+            let table = status(&rows, n, false);
             let at = table.heading.find("STATUS").unwrap();
             let lines: Vec<&str> = table.rows.lines().collect();
             assert!(lines[0][at..].starts_with("running [12872] GOOD"), "{lines:?}");
             assert!(lines[1][at..].starts_with("-2              "), "{lines:?}");
             assert_eq!(table.heading.find("HEALTH"), Some(at + 16));
         }
+        let wide = status(&rows, 1, true);
+        assert!(wide.heading.ends_with(" HEALTH RESTARTS      MEM    CPU\n"), "{}", wide.heading);
+        assert!(
+            wide.rows.starts_with("a p-1   pump     t   running [12872] GOOD          2     2.0M  12.5%\n"),
+            "{}",
+            wide.rows
+        );
+        let expected = "pump: crashed 2026-03-04T16:00:00 with signal 9 (SIGKILL): no device; it is restarted soon \
+                        (vctl logs pump)\n";
+        assert_eq!(reasons(&rows), expected);
         let value: Value = serde_json::from_str(&status_json(&rows)).unwrap();
+        assert_eq!((&value["pump"]["memory_bytes"], &value["pump"]["user"]), (&json!(2 << 20), &json!("me")));
         assert_eq!(
             (&value["pump"]["status"], &value["pump"]["health"]),
             (&json!("running [12872]"), &health)

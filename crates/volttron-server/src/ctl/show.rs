@@ -62,9 +62,13 @@ pub(super) async fn status(vctl: &Vctl, args: &ListArgs, out: &mut Output) -> Re
     if vctl.json {
         out.print(&render::status_json(&rows));
     } else if !rows.is_empty() {
-        let table = render::status(&rows, args.min_uuid);
+        let table = render::status(&rows, args.min_uuid, vctl.verbose);
         out.heading(&table.heading);
         out.print(&table.rows);
+        // Programs that read the table know what comes after it: nothing.
+        if vctl.verbose || out.is_terminal() {
+            out.print(&render::reasons(&rows));
+        }
     } else if !missed {
         out.complain(NONE);
     }

@@ -16,7 +16,8 @@ use super::users::is_agent_name;
 const HELPER: &str = "volttron-agent-exec";
 
 /// Directories of the home that agents have no business in. (Those of agents, and of their programs, stay open to pass.)
-const CLOSED: [&str; 6] = ["configuration_store", "keystores", "certificates", "run", "cache", "backups"];
+const CLOSED: [&str; 7] =
+    ["configuration_store", "keystores", "certificates", "run", "cache", "backups", "logs"];
 
 /// Isolation is asked for and cannot be had. The platform does not start then: agents that share its user would hold what
 /// they were to be kept from.

@@ -1,9 +1,10 @@
 //! The platform's log: lines of lifecycle.md section 8, from the platform itself (through `tracing`) and from its
-//! agents (through [`agent_record`] and [`agent_output`]).
+//! agents (through [`agent_line`]), which have files of their own as well ([`agent_files`]).
 //!
 //! Writing happens on one thread behind a bounded queue. Nothing that logs ever waits: when the queue is full, as
 //! happens when stderr is a pipe that nobody reads, lines are dropped and counted ([`Log::dropped`]).
 
+pub mod agent_files;
 mod layer;
 mod levels;
 mod writer;
@@ -14,9 +15,9 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tracing_subscriber::layer::SubscriberExt;
-use volttron_utils::logging::{Level, Record, Source, raw_stderr, server_line};
+use volttron_utils::files;
+use volttron_utils::home::Home;
 
 use crate::options::LogTarget;
 pub use levels::Levels;
@@ -106,22 +107,30 @@ fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
         .unwrap_or("(no text)")
 }
 
-/// Writes a record that an agent sent on its stderr. `agent` is `<package>-<version>`.
-pub fn agent_record(agent: &str, pid: u32, record: &Record) {
-    let Some(log) = LOG.get() else { return };
-    log.submit(&record.name, record.levelno, || {
-        let source = Source::Agent { agent, pid, name: &record.name, line: record.lineno };
-        server_line(record.when(), source, record.level(), &record.text())
-    });
+/// Writes a line of an agent if its logger's level lets it through.
+pub fn agent_line(logger: &str, number: i64, line: impl FnOnce() -> String) {
+    if let Some(log) = LOG.get() {
+        log.submit(logger, number, line);
+    }
 }
 
-/// Writes a raw line of an agent: stdout is information, stderr an error unless it says otherwise (`<6>text`).
-pub fn agent_output(agent: &str, pid: u32, stream: &'static str, line: &str) {
-    let Some(log) = LOG.get() else { return };
-    let (level, text) = if stream == "stdout" { (Level::Info, line) } else { raw_stderr(line) };
-    log.submit(agent, level.number(), || {
-        server_line(Timestamp::now(), Source::Raw { agent, pid, stream }, level, text)
-    });
+/// Whether [`agent_line`] would write it.
+pub fn shows(logger: &str, number: i64) -> bool {
+    LOG.get().is_some_and(|log| log.levels.allow(logger, number))
+}
+
+/// Leaves a link in the home to where the platform logs, for who looks for it later; takes one away that holds no more.
+pub fn leave_link(home: &Home, target: &LogTarget) -> io::Result<()> {
+    let link = home.platform_log();
+    let LogTarget::File(path) = target else {
+        return if link.is_symlink() { files::remove(&link) } else { Ok(()) };
+    };
+    if std::fs::read_link(&link).is_ok_and(|now| now == *path) {
+        return Ok(());
+    }
+    files::create_dir(&home.logs(), 0o700)?;
+    files::remove(&link)?;
+    std::os::unix::fs::symlink(path, &link)
 }
 
 #[cfg(test)]

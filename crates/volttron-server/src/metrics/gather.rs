@@ -72,6 +72,8 @@ pub(super) struct Samples {
     pub(super) bus: FrontSnapshot,
     pub(super) auth: Vec<(&'static str, u64)>,
     pub(super) agents: Vec<AgentSample>,
+    /// Lines that are in no agent's file, by reason.
+    pub(super) agent_lines_lost: Vec<(&'static str, u64)>,
     /// Identity and status word of whoever said how it is.
     pub(super) health: Vec<(String, String)>,
     pub(super) config_store: Map<String, Value>,
@@ -91,6 +93,10 @@ async fn gather(sources: &Sources) -> Result<Samples, FrontStopped> {
         bus: sources.front.snapshot().await?,
         auth: door(&sources.auth),
         agents: agents(&sources.supervisor),
+        agent_lines_lost: {
+            let lost = sources.supervisor.log_lines_lost();
+            vec![("queue_full", lost.queue_full), ("write_failed", lost.write_failed)]
+        },
         health: health.into_iter().filter_map(status).collect(),
         config_store,
     })

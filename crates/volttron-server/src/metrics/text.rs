@@ -198,6 +198,11 @@ impl Samples {
             agents.iter().filter_map(move |a| Some((label("agent", &a.identity), of(a)?))).collect::<Vec<_>>()
         };
         page.counters(
+            "agent_log_lines_lost",
+            "Lines of agents that are not in their log files.",
+            self.agent_lines_lost.iter().map(|(reason, n)| (label("reason", reason), *n as f64)),
+        )?;
+        page.counters(
             "agent_restarts",
             "Restarts after a crash, since the platform came up.",
             named(|a| Some(a.restarts as f64)),

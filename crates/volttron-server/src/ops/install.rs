@@ -117,7 +117,7 @@ impl Report {
                 set("started", json!(true));
                 set("pid", json!(pid));
             }
-            Some(Came::Ended { .. }) => {
+            Some(Came::Ended { .. } | Came::NotLaunched { .. }) => {
                 set("starting", json!(true));
                 set("started", json!(false));
             }
@@ -232,7 +232,7 @@ async fn finish(
         rolled_back = versions::wait_for_verdict(session, &agent.uuid, request.trial).await?;
         let failed = installed.start_error.filter(|_| rolled_back.is_none());
         came = Some(match failed {
-            Some(error) => Came::Ended { code: -1, last_log: vec![error] },
+            Some(why) => Came::NotLaunched { why },
             None => lifecycle::wait_up(session, &agent, request.wait).await?,
         });
     } else if request.start {
@@ -241,7 +241,7 @@ async fn finish(
                 lifecycle::wait_up(session, &agent, request.wait).await?
             }
             Ok(()) => lifecycle::wait_up(session, &agent, request.wait).await?,
-            Err(error) => Came::Ended { code: -1, last_log: vec![error.to_string()] },
+            Err(error) => Came::NotLaunched { why: error.to_string() },
         });
     }
     Ok(Report {

@@ -35,6 +35,13 @@ pub enum Came {
         code: i64,
         /// The last lines it wrote.
         last_log: Vec<String>,
+        /// Where all of what it wrote is, if the platform keeps it.
+        log_file: Option<String>,
+    },
+    /// There was no process.
+    NotLaunched {
+        /// The reason.
+        why: String,
     },
 }
 
@@ -54,7 +61,7 @@ pub async fn wait_up(session: &Session, agent: &AgentRow, limit: Duration) -> Re
         );
         let (pid, exit) = status?;
         if let Some(code) = exit {
-            return Ok(Came::Ended { code, last_log: last_log(session, &agent.uuid).await });
+            return Ok(ended(session, &agent.uuid, code).await);
         }
         let Some(pid) = pid else {
             return Err(OpError::Refused(format!("{} was not started", agent.identity)));
@@ -71,11 +78,15 @@ pub async fn wait_up(session: &Session, agent: &AgentRow, limit: Duration) -> Re
     }
 }
 
-/// The last lines an agent wrote, as far as the platform tells.
-async fn last_log(session: &Session, uuid: &str) -> Vec<String> {
+/// How an agent ended, with what the platform tells besides.
+async fn ended(session: &Session, uuid: &str, code: i64) -> Came {
     let details: Value = session.control("agent_details").arg(uuid).send().await.unwrap_or_default();
-    let lines = details.get("last_log").and_then(Value::as_array);
-    lines.map(|lines| lines.iter().filter_map(Value::as_str).map(str::to_owned).collect()).unwrap_or_default()
+    let lines = details["last_log"].as_array().into_iter().flatten();
+    Came::Ended {
+        code,
+        last_log: lines.filter_map(Value::as_str).map(str::to_owned).collect(),
+        log_file: details["log_file"].as_str().map(str::to_owned),
+    }
 }
 
 /// Stops an agent and waits for the end of its process.

@@ -7,6 +7,7 @@ pub mod auth;
 pub mod config;
 pub mod install;
 pub mod lifecycle;
+pub mod logs;
 pub mod new;
 pub mod run;
 pub mod select;

@@ -193,7 +193,7 @@ pub async fn roll_back(
     let installed: Installed = call.send().await?;
     let came = match (installed.restarted, installed.start_error) {
         (false, _) => None,
-        (true, Some(error)) => Some(Came::Ended { code: -1, last_log: vec![error] }),
+        (true, Some(error)) => Some(Came::NotLaunched { why: error }),
         (true, None) => Some(lifecycle::wait_up(session, agent, wait).await?),
     };
     let now = Ledger::ask(session, &agent.uuid).await?;

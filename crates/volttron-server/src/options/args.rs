@@ -91,6 +91,12 @@ pub(super) struct Args {
     pub(super) rpc_pubsub: bool,
     #[arg(long, hide = true)]
     pub(super) no_rpc_pubsub: bool,
+    /// A log file of an agent that would become larger is put aside; K, M and G are understood, 0 = no such files
+    #[arg(long, value_name = "SIZE", default_value = "10M")]
+    pub(super) agent_log_size: String,
+    /// Log files kept of each agent, the current one included
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) agent_log_files: u32,
     /// Leave agents running when the platform stops (not built yet)
     #[arg(long, overrides_with = "no_keep_agents")]
     pub(super) keep_agents: bool,

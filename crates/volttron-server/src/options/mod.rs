@@ -17,6 +17,7 @@ use volttron_utils::config::OptionError;
 use volttron_utils::home::{Home, HomeError, expand};
 use volttron_utils::logging::Level;
 
+use crate::logging::agent_files::Limits as AgentLogLimits;
 use crate::metrics::{BadMetricsAddress, MetricsAddress};
 
 use args::Args;
@@ -86,6 +87,8 @@ pub struct Options {
     pub shutdown_timeout: Duration,
     /// Every agent runs as a user of its own, as this file says.
     pub isolation_site: Option<PathBuf>,
+    /// How much agents' own log files hold; none without such files.
+    pub agent_logs: Option<AgentLogLimits>,
     /// Waiting times before restarts of a crashed agent.
     pub restart_delays: Vec<Duration>,
     /// How Python agents are installed and run.
@@ -249,6 +252,7 @@ impl Options {
             open_methods: args.open_methods,
             rpc_pubsub: args.rpc_pubsub,
             shutdown_timeout: Duration::from_secs(args.shutdown_timeout),
+            agent_logs: agent_logs(&args.agent_log_size, args.agent_log_files)?,
             restart_delays: restart_delays(&args.restart_delay)?,
             python: crate::install::python::Settings::new(
                 &home,
@@ -409,6 +413,25 @@ fn isolation_site(args: &Args, instance: &str) -> Option<PathBuf> {
     on.then(|| args.agent_isolation_site.clone().unwrap_or_else(default))
 }
 
+/// 10M, 500 K, 1000000; 0 is none.
+fn agent_logs(size: &str, files: u32) -> Result<Option<AgentLogLimits>, OptionsError> {
+    let text = strip_quotes(size);
+    let (number, shift) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 30),
+        _ => (text, 0),
+    };
+    let bytes = number.trim().parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift));
+    match bytes {
+        Some(max_bytes) => Ok((max_bytes > 0).then_some(AgentLogLimits { max_bytes, files })),
+        None => Err(OptionsError::Value {
+            name: "agent-log-size",
+            why: format!("{text:?} is no size such as 500K, 10M or 0"),
+        }),
+    }
+}
+
 fn restart_delays(text: &str) -> Result<Vec<Duration>, OptionsError> {
     let seconds =
         |word: &str| word.trim().parse::<f64>().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
@@ -457,6 +480,7 @@ mod tests {
             o.restart_delays.iter().map(Duration::as_secs).collect::<Vec<_>>(),
             [0, 300, 600, 900, 1200]
         );
+        assert_eq!(o.agent_logs, Some(AgentLogLimits { max_bytes: 10 << 20, files: 5 }));
         assert!(o.instance_name_is_hostname && !o.instance_name.is_empty());
     }
 
@@ -478,6 +502,12 @@ mod tests {
         assert_eq!(in_home, LogTarget::File("/srv/vh/v.log".into()));
         assert_eq!(options(&["--log", ""]).unwrap().log, LogTarget::Nowhere);
         assert_eq!(options(&["-l", "-"]).unwrap().log, LogTarget::Stdout);
+        for (text, bytes) in
+            [("0", None), ("1 k", Some(1024)), ("2000", Some(2000)), ("\"1G\"", Some(1 << 30))]
+        {
+            let logs = options(&["--agent-log-size", text]).unwrap().agent_logs;
+            assert_eq!(logs.map(|l| l.max_bytes), bytes, "{text}");
+        }
         let o = options(&["--vip-address", "tcp://127.0.0.1:1", "--vip-address", "tcp://127.0.0.1:1?a=b"])
             .unwrap();
         assert_eq!(o.vip_addresses.len(), 1);
@@ -498,6 +528,8 @@ mod tests {
             (&["--metrics-address", "0.0.0.0:9411"], "other machines"),
             (&["--metrics-address", "on"], "unix:PATH"),
             (&["--restart-delay", "1,x"], "list of seconds"),
+            (&["--agent-log-size", "10 apples"], "no size"),
+            (&["--agent-log-files", "0"], "0"),
             (&["--volttron-central-address", "a"], "amqps"),
             (&["--agent-monitor-frequency", "often"], "often"),
         ] {

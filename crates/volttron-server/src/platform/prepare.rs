@@ -9,6 +9,7 @@ use super::PlatformError;
 use crate::auth::{AuthOptions, AuthState, startup};
 use crate::install;
 use crate::lock::HomeLock;
+use crate::logging;
 use crate::options::Options;
 use crate::services::config_store::ConfigStore;
 
@@ -36,6 +37,12 @@ pub(super) fn prepare(options: &Options) -> Result<Prepared, PlatformError> {
         tracing::warn!("insecure access control on directory: {}", options.home.path().display());
     }
     write_back(options);
+    if let Err(error) = logging::leave_link(&options.home, &options.log) {
+        tracing::warn!(
+            "`vctl logs` will not find this log: {}: {error}",
+            options.home.platform_log().display()
+        );
+    }
     let (auth, config_store) = std::thread::scope(|scope| {
         let stores = scope.spawn(|| ConfigStore::load(&options.home));
         let auth = prepare_auth(options);

@@ -138,6 +138,7 @@ fn supervisor(options: &Options, keys: Option<&KeyPair>) -> Result<Arc<Superviso
         facts,
         rules: Rules { delays: options.restart_delays.clone(), ..Rules::default() },
         shutdown_timeout: options.shutdown_timeout,
+        agent_logs: options.agent_logs,
     })
     .map_err(|source| PlatformError::System { action: "start the supervisor", source })
 }
@@ -203,6 +204,7 @@ impl Platform<'_> {
         if !stopped {
             agents.await;
         }
+        self.supervisor.finish_logs().await;
         instances::forget(options);
         drop(self.lock);
         match reason {

@@ -4,6 +4,7 @@
 //! starts and stops, and listens to [`AgentEvent`]s to tell the router. Nothing here builds or installs agents.
 //! Start reading at [`Supervisor`].
 
+mod ends;
 pub mod environment;
 pub mod installed;
 pub(crate) mod launcher;
@@ -13,9 +14,11 @@ mod order;
 mod orphans;
 mod python;
 mod running;
+mod usage;
 mod view;
 
+pub use ends::how_ended;
 pub use installed::{InstalledAgent, Manifest};
 pub use logs::LogTail;
 pub use running::{AgentEvent, StartError, StopError, Supervisor, SupervisorOptions};
-pub use view::{Details, View};
+pub use view::{Crash, Details, Usage, View};

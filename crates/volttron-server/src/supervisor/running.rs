@@ -12,20 +12,26 @@ use tokio::sync::{Notify, broadcast, watch};
 use volttron_utils::home::Home;
 
 use crate::isolation::platform::Isolation;
+use crate::logging::agent_files::{AgentFiles, Limits, Lost};
 
+use super::ends::how_ended;
 use super::environment::{PlatformFacts, launch_spec};
 use super::installed::{self, InstalledAgent};
 use super::launcher::{Launched, Launcher};
-use super::logs::{LogTail, Stream, drain};
+use super::logs::{Destination, LogTail, Stream, drain};
 use super::machine::{Effect, Input, Machine, ProcessStatus, RestartPolicy, Rules, Signal, State};
 use super::order::start_order;
 use super::orphans::{self, Process};
-use super::view::{Details, View};
+use super::usage::Meter;
+use super::view::{Crash, Details, Usage, View};
 
 /// Events that a slow listener may be behind; older ones are lost to it, and only to it.
 const EVENT_BACKLOG: usize = 1024;
 /// After an exit, how long the pipes may take to be read to their end.
 const PIPE_GRACE: Duration = Duration::from_millis(50);
+
+/// How long the log files may take for what is left to write.
+const LOGS_GRACE: Duration = Duration::from_secs(2);
 
 /// How long an agent that starts with the platform waits for each one it comes after.
 const READY_LIMIT: Duration = Duration::from_secs(20);
@@ -41,6 +47,8 @@ pub struct SupervisorOptions {
     pub rules: Rules,
     /// Overall limit of [`Supervisor::stop_all`].
     pub shutdown_timeout: Duration,
+    /// What agents' own log files hold; none without such files.
+    pub agent_logs: Option<Limits>,
 }
 
 /// What others may want to know.
@@ -101,6 +109,7 @@ struct Slot {
     since: Option<Timestamp>,
     tail: Arc<LogTail>,
     launch_error: Option<String>,
+    last_crash: Option<Crash>,
     changed: watch::Sender<View>,
 }
 
@@ -109,6 +118,8 @@ pub struct Supervisor {
     options: SupervisorOptions,
     launcher: Launcher,
     slots: Mutex<BTreeMap<String, Slot>>,
+    files: Option<AgentFiles>,
+    meter: Meter,
     events: broadcast::Sender<AgentEvent>,
     rearm: Notify,
 }
@@ -122,8 +133,11 @@ impl std::fmt::Debug for Supervisor {
 impl Supervisor {
     /// Starts the supervisor's thread and timer; no agent yet. Must be called within a tokio runtime.
     pub fn new(options: SupervisorOptions) -> std::io::Result<Arc<Self>> {
+        let files = options.agent_logs.map(|limits| AgentFiles::start(&options.home, limits)).transpose()?;
         let this = Arc::new(Self {
             options,
+            files,
+            meter: Meter::default(),
             launcher: Launcher::start()?,
             slots: Mutex::default(),
             events: broadcast::channel(EVENT_BACKLOG).0,
@@ -331,6 +345,8 @@ impl Supervisor {
             last_exit: slot.machine.last_exit(),
             launch_error: slot.launch_error.clone(),
             last_log: slot.tail.lines(),
+            last_crash: slot.last_crash.clone(),
+            log_file: self.files.as_ref().map(|_| self.options.home.agent_log(&slot.agent.identity)),
         })
     }
 
@@ -338,6 +354,28 @@ impl Supervisor {
     pub fn all_details(&self) -> Vec<(String, Details)> {
         let uuids: Vec<String> = self.slots().keys().cloned().collect();
         uuids.into_iter().filter_map(|uuid| self.details(&uuid).map(|d| (uuid, d))).collect()
+    }
+
+    /// What the processes of running agents use now, by uuid. Reads all of `/proc` once.
+    pub fn usages(&self) -> BTreeMap<String, Usage> {
+        let running: BTreeMap<String, u32> = {
+            let slots = self.slots();
+            let pids = slots.iter().filter(|(_, s)| s.machine.state().is_alive());
+            pids.filter_map(|(uuid, s)| Some((uuid.clone(), s.machine.status().0?))).collect()
+        };
+        self.meter.read(&running)
+    }
+
+    /// Lines that are in no agent's log file.
+    pub fn log_lines_lost(&self) -> Lost {
+        self.files.as_ref().map(AgentFiles::lost).unwrap_or_default()
+    }
+
+    /// Waits until agents' log files hold what they wrote; not for ever.
+    pub async fn finish_logs(&self) {
+        if let Some(files) = self.files.clone() {
+            let _ = tokio::task::spawn_blocking(move || files.flush(LOGS_GRACE)).await;
+        }
     }
 
     /// Forgets exit codes: of all agents that ended, or only of those that are not installed any more.
@@ -358,9 +396,13 @@ impl Supervisor {
         }
     }
 
-    /// Forgets an agent that was removed from disk.
-    pub fn forget(&self, uuid: &str) {
-        self.slots().remove(uuid);
+    /// Forgets an agent that was removed from disk, its log files included.
+    pub async fn forget(&self, agent: &InstalledAgent) {
+        self.slots().remove(&agent.uuid);
+        if let Some(files) = self.files.clone() {
+            let identity = agent.identity.clone();
+            let _ = tokio::task::spawn_blocking(move || files.remove(&identity, LOGS_GRACE)).await;
+        }
     }
 
     /// The agent with this identity did something on the bus, left it, or reported its health.
@@ -387,6 +429,7 @@ impl Supervisor {
                 since: None,
                 tail: Arc::default(),
                 launch_error: None,
+                last_crash: None,
                 changed: watch::channel(View::of(&machine)).0,
                 machine,
             }
@@ -419,6 +462,15 @@ impl Supervisor {
         if slot.machine.state().word() != before {
             slot.since = Some(Timestamp::now());
         }
+        for effect in &effects {
+            if let Effect::Ended { code, by_operator: false } = *effect
+                && code != 0
+            {
+                let last_error = slot.tail.error().or_else(|| slot.tail.lines().pop());
+                let (pid, _) = slot.machine.status();
+                slot.last_crash = Some(Crash { code, pid, at: Timestamp::now(), last_error });
+            }
+        }
         let (identity, name) = (slot.agent.identity.clone(), slot.agent.name.clone());
         let view = View::of(&slot.machine);
         // Subscribers see every state in order, because the slot is still locked.
@@ -442,7 +494,7 @@ impl Supervisor {
                 if by_operator || code == 0 {
                     tracing::info!("{identity} ({name}) ended with {code}");
                 } else {
-                    tracing::warn!("{identity} ({name}) ended unexpectedly with {code}");
+                    tracing::warn!("{identity} ({name}) ended unexpectedly with {}", how_ended(code));
                 }
                 self.record_processes();
                 let (identity, name) = (identity.to_owned(), name.to_owned());
@@ -513,6 +565,11 @@ impl Supervisor {
         }
     }
 
+    fn destination(&self, agent: &InstalledAgent, pid: u32, tail: Arc<LogTail>) -> Destination {
+        let identity = agent.identity.as_str().into();
+        Destination { name: agent.name.clone(), identity, pid, tail, file: self.files.clone() }
+    }
+
     /// Begins to read the pipes of a new process and to wait for its end.
     fn attach(
         self: &Arc<Self>,
@@ -525,13 +582,13 @@ impl Supervisor {
         let pid = child.id();
         tracing::info!("started {} ({}) as process {pid}", agent.identity, agent.name);
         let mut readers = Vec::new();
+        let to = self.destination(agent, pid, tail);
         if let Some(pipe) = child.stdout.take().and_then(|p| ChildStdout::from_std(p).ok()) {
-            let (name, tail) = (agent.name.clone(), tail.clone());
-            readers.push(tokio::spawn(async move { drain(pipe, Stream::Stdout, &name, pid, &tail).await }));
+            let to = to.clone();
+            readers.push(tokio::spawn(async move { drain(pipe, Stream::Stdout, &to).await }));
         }
         if let Some(pipe) = child.stderr.take().and_then(|p| ChildStderr::from_std(p).ok()) {
-            let name = agent.name.clone();
-            readers.push(tokio::spawn(async move { drain(pipe, Stream::Stderr, &name, pid, &tail).await }));
+            readers.push(tokio::spawn(async move { drain(pipe, Stream::Stderr, &to).await }));
         }
         self.feed(uuid, Input::Launched(pid));
         self.record_processes();

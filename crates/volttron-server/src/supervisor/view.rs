@@ -1,6 +1,10 @@
 //! What others may see of an agent's process.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
+
+use crate::processes::Family;
 
 use super::machine::{Heard, Machine, State};
 
@@ -19,6 +23,38 @@ pub struct Details {
     pub launch_error: Option<String>,
     /// The last lines it wrote.
     pub last_log: Vec<String>,
+    /// How it ended last without being asked to, however long ago.
+    pub last_crash: Option<Crash>,
+    /// Where all of what it writes is, if agents have files.
+    pub log_file: Option<PathBuf>,
+}
+
+/// An end that nobody asked for.
+#[derive(Clone, Debug)]
+pub struct Crash {
+    /// Exit code, or minus the signal.
+    pub code: i32,
+    /// Process id.
+    pub pid: Option<u32>,
+    /// When.
+    pub at: Timestamp,
+    /// The last line that tells of an error, or else the last line.
+    pub last_error: Option<String>,
+}
+
+/// What an agent's processes use.
+#[derive(Clone, Debug)]
+pub struct Usage {
+    /// The process that was started.
+    pub pid: u32,
+    /// Unix user it runs as.
+    pub user: String,
+    /// That process and everything it started.
+    pub family: Family,
+    /// Percent of one processor over the last [`Self::cpu_window_s`] seconds.
+    pub cpu_percent: f64,
+    /// Since somebody asked last, or since the start.
+    pub cpu_window_s: f64,
 }
 
 /// What there is to see of an agent's process at one moment.

@@ -11,7 +11,7 @@ use volttron_utils::time::format_timestamp;
 use super::{Control, change, operators, read};
 use crate::supervisor::installed::check_priority;
 use crate::supervisor::machine::ProcessStatus;
-use crate::supervisor::{Details, InstalledAgent, StartError};
+use crate::supervisor::{Crash, Details, InstalledAgent, StartError, Usage, how_ended};
 
 /// Checks the `uuid` argument as the original does.
 pub(super) fn uuid(request: &Request) -> Result<String, RpcError> {
@@ -121,10 +121,19 @@ pub fn register_reads(b: &mut Registrar<Control>) {
         Ok(s.supervisor().details(&uuid(&r)?).map(|details| shown(&details)))
     });
     let reports = Method::new("agent_reports", operators())
-        .doc("By uuid: state, restarts, last exit and last log lines of every agent that was started.");
+        .doc("By uuid: state, restarts, last exit, last log lines and use of the machine of every agent that was started.");
     b.rpc(reports, |s: Arc<Control>, _: Request| async move {
-        let all = s.supervisor().all_details().into_iter().map(|(uuid, details)| (uuid, shown(&details)));
-        Ok(all.collect::<serde_json::Map<_, _>>())
+        let supervisor = s.supervisor().clone();
+        blocking(move || {
+            let mut usages = supervisor.usages();
+            let all = supervisor.all_details().into_iter().map(|(uuid, details)| {
+                let mut report = shown(&details);
+                report["usage"] = usages.remove(&uuid).map_or(Value::Null, |usage| used(&usage));
+                (uuid, report)
+            });
+            Ok(all.collect::<serde_json::Map<_, _>>())
+        })
+        .await
     });
 }
 
@@ -132,6 +141,23 @@ fn shown(d: &Details) -> Value {
     json!({
         "state": d.state, "restarts": d.restarts, "since": d.since.map(format_timestamp),
         "last_exit": d.last_exit, "launch_error": d.launch_error, "last_log": d.last_log,
+        "last_crash": d.last_crash.as_ref().map(crashed), "log_file": d.log_file,
+    })
+}
+
+fn crashed(crash: &Crash) -> Value {
+    json!({
+        "exit": crash.code, "how": how_ended(crash.code), "pid": crash.pid, "at": format_timestamp(crash.at),
+        "last_error": crash.last_error,
+    })
+}
+
+fn used(usage: &Usage) -> Value {
+    let round = |number: f64| (number * 100.0).round() / 100.0;
+    json!({
+        "user": usage.user, "processes": usage.family.processes, "memory_bytes": usage.family.memory_bytes,
+        "cpu_s": round(usage.family.cpu_s), "cpu_percent": round(usage.cpu_percent),
+        "cpu_window_s": round(usage.cpu_window_s),
     })
 }
 

@@ -208,8 +208,7 @@ async fn explain(control: &Control, cx: &Cx, agent: &InstalledAgent, why: String
         let how = match (details.launch_error, details.last_exit) {
             (Some(error), _) => return error,
             (None, Some(105)) => "it refused its configuration (exit code 105)".to_owned(),
-            (None, Some(code)) if code < 0 => format!("it was ended by signal {}", -code),
-            (None, Some(code)) => format!("it ended with exit code {code}"),
+            (None, Some(code)) => format!("it ended with {}", crate::supervisor::how_ended(code)),
             (None, None) => why,
         };
         let from = details.last_log.len().saturating_sub(QUOTED);

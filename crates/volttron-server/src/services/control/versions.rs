@@ -128,10 +128,10 @@ impl Control {
     async fn remove(&self, agent: InstalledAgent, remove_auth: bool) -> Result<(), RpcError> {
         let _turn = self.changing.lock().await;
         self.stop(&agent.uuid).await?;
-        let uuid = agent.uuid.clone();
         let user = std::fs::read_to_string(agent.dir.user_id()).unwrap_or_default();
+        let gone = agent.clone();
         self.on_site(move |site| install::remove(site, &agent, !remove_auth)).await?;
-        self.supervisor().forget(&uuid);
+        self.supervisor().forget(&gone).await;
         let isolation = self.supervisor().isolation().cloned().filter(|_| !user.trim().is_empty());
         let Some(isolation) = isolation else { return Ok(()) };
         // The agent is gone either way; a user that stays has no files and no process.
