@@ -158,6 +158,14 @@ impl Record {
         crate::json::from_str(line).ok()
     }
 
+    /// Recognises `YYYY-MM-DD HH:MM:SS,mmm name LEVEL: message`, as Python agents write when their output is no pipe.
+    pub fn parse_plain(line: &str) -> Option<Self> {
+        let when = TimeZone::system().to_timestamp(clock_time(line.get(..23)?)?).ok()?;
+        let (head, message) = line.get(23..)?.strip_prefix(' ')?.split_once(": ")?;
+        let (name, level) = head.rsplit_once(' ')?;
+        Some(Self::new(Level::from_name(level)?, name, 0, message, when))
+    }
+
     /// The level.
     pub fn level(&self) -> Level {
         Level::from_number(self.levelno)
@@ -362,6 +370,12 @@ mod tests {
         let record = Record::parse(&line).unwrap();
         assert_eq!(record.text(), "x\nTraceback");
         assert_eq!(record.other["process"], 12);
+        let plain = Record::parse_plain("2026-03-04 16:00:00,123 a.b WARNING: x: y").unwrap();
+        assert_eq!(
+            (plain.name.as_str(), plain.level(), plain.text()),
+            ("a.b", Level::Warning, "x: y".to_owned())
+        );
+        assert!(Record::parse_plain("2026-03-04 16:00:00,123 a.b LOUD: x").is_none());
         for raw in ["", "text", "{not json}", "[1]", "{\"a\": 1} x"] {
             assert!(Record::parse(raw).is_none(), "{raw}");
         }

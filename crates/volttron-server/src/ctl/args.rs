@@ -80,6 +80,8 @@ const STATUS_HELP: &str = "Examples:\n  \
     state         installed, starting, running, stopping, stopped, backoff or failed; since: since when\n  \
     restarts      after crashes, since the platform came up\n  \
     last_exit     exit code of the last process, or minus the signal\n  \
+    adopted       an earlier platform started its process (volttron --keep-agents); exit_unknown: so nobody\n  \
+    \x20             knows its exit code, last_exit is null, and the table shows 0 if it was asked to end, else 1\n  \
     last_crash    the last end nobody asked for: exit, how, pid, at, last_error; null if there was none\n  \
     log_file      where all of what it writes is (vctl logs)\n  \
     user          Unix user of its process\n  \
@@ -220,6 +222,9 @@ pub enum Command {
         /// And the platform
         #[arg(long)]
         platform: bool,
+        /// Only the platform: leave the agents to its next start (it has to run with --keep-agents)
+        #[arg(long, requires = "platform")]
+        keep_agents: bool,
     },
     /// Manage authorization entries and encryption keys
     Auth {

@@ -271,9 +271,18 @@ pub(super) async fn clear(vctl: &Vctl, all: bool) -> Result<u8, OpError> {
     Ok(0)
 }
 
-pub(super) async fn shutdown(vctl: &Vctl, platform: bool, out: &mut Output) -> Result<u8, OpError> {
+pub(super) async fn shutdown(
+    vctl: &Vctl,
+    platform: bool,
+    keep_agents: bool,
+    out: &mut Output,
+) -> Result<u8, OpError> {
     let session = vctl.connect().await?;
-    lifecycle::stop_agents(&session).await?;
+    if keep_agents {
+        lifecycle::keep_agents(&session).await?;
+    } else {
+        lifecycle::stop_agents(&session).await?;
+    }
     if !platform {
         return Ok(0);
     }

@@ -126,7 +126,9 @@ async fn dispatch(vctl: &Vctl, command: Command, out: &mut Output) -> Result<u8,
         }
         Command::Remove { selection, force } => manage::remove(vctl, &selection, force, out).await,
         Command::Clear { all } => manage::clear(vctl, all).await,
-        Command::Shutdown { platform } => manage::shutdown(vctl, platform, out).await,
+        Command::Shutdown { platform, keep_agents } => {
+            manage::shutdown(vctl, platform, keep_agents, out).await
+        }
         Command::Auth { command: AuthVerb::Rules(command) } => auth::rules(vctl, command, out).await,
         Command::Auth { command: AuthVerb::Publickey(args) } => auth::publickey(vctl, &args, out).await,
     }

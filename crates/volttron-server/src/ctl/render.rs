@@ -163,7 +163,8 @@ pub fn status_json(rows: &[StatusRow]) -> String {
 
 /// What lifecycle.md section 1 adds; and of an agent that is not up, why.
 fn told(report: &Value) -> Map<String, Value> {
-    let mut keys = vec!["state", "restarts", "since", "last_exit", "last_crash", "log_file"];
+    let mut keys =
+        vec!["state", "restarts", "since", "last_exit", "exit_unknown", "adopted", "last_crash", "log_file"];
     if matches!(report["state"].as_str(), Some("failed" | "backoff" | "stopped")) && report["last_exit"] != 0
     {
         keys.extend(["launch_error", "last_log"]);

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::IsolationError;
 use super::users::AgentUser;
-use crate::supervisor::launcher::prepare_child_of;
+use crate::supervisor::launcher::{prepare_child_of, prepare_lasting_child};
 
 /// What to run, as the platform writes it to the helper's standard input: an environment holds keys, and arguments can be
 /// read by everybody.
@@ -28,6 +28,9 @@ pub struct Launch {
     pub env: BTreeMap<String, String>,
     /// Working directory.
     pub cwd: PathBuf,
+    /// It lives on when the platform has ended.
+    #[serde(default)]
+    pub lasting: bool,
 }
 
 impl Launch {
@@ -40,7 +43,7 @@ impl Launch {
     ) -> Self {
         let texts =
             env.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Self { exec, args, env: texts.collect(), cwd }
+        Self { exec, args, env: texts.collect(), cwd, lasting: false }
     }
 }
 
@@ -55,7 +58,11 @@ pub fn run(user: &AgentUser, launch: &Launch) -> IsolationError {
     if let Err(source) = no_new_privileges() {
         return IsolationError::System { what: "give up rights for good", source };
     }
-    prepare_child_of(&mut command, getppid());
+    if launch.lasting {
+        prepare_lasting_child(&mut command);
+    } else {
+        prepare_child_of(&mut command, getppid());
+    }
     let source = command.exec();
     IsolationError::File { path: launch.exec.clone(), source }
 }

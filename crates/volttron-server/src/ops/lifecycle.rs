@@ -169,6 +169,12 @@ pub async fn stop_agents(session: &Session) -> Result<(), OpError> {
     Ok(())
 }
 
+/// Lets agents live on when the platform ends. Refused by a platform whose agents cannot.
+pub async fn keep_agents(session: &Session) -> Result<(), OpError> {
+    session.control("keep_agents").send_value().await?;
+    Ok(())
+}
+
 /// Asks the platform to end. It may be gone before it can answer, so no answer is waited for.
 pub async fn stop_platform(session: &Session) -> Result<(), OpError> {
     session.control("stop_platform").notify().await?;

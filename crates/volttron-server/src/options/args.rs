@@ -97,7 +97,7 @@ pub(super) struct Args {
     /// Log files kept of each agent, the current one included
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) agent_log_files: u32,
-    /// Leave agents running when the platform stops (not built yet)
+    /// Leave agents running when the platform ends; the next start takes them over (`vctl shutdown` stops them)
     #[arg(long, overrides_with = "no_keep_agents")]
     pub(super) keep_agents: bool,
     #[arg(long, hide = true)]

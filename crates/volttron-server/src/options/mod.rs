@@ -83,6 +83,8 @@ pub struct Options {
     pub open_methods: bool,
     /// The service `pubsub` runs, for agents of platforms before 5.0.
     pub rpc_pubsub: bool,
+    /// Agents live on when the platform ends.
+    pub keep_agents: bool,
     /// Longest time for stopping all agents.
     pub shutdown_timeout: Duration,
     /// Every agent runs as a user of its own, as this file says.
@@ -251,6 +253,7 @@ impl Options {
             bind_identity_to_key: args.bind_identity_to_key.as_deref() != Some("False"),
             open_methods: args.open_methods,
             rpc_pubsub: args.rpc_pubsub,
+            keep_agents: args.keep_agents,
             shutdown_timeout: Duration::from_secs(args.shutdown_timeout),
             agent_logs: agent_logs(&args.agent_log_size, args.agent_log_files)?,
             restart_delays: restart_delays(&args.restart_delay)?,
@@ -320,12 +323,6 @@ fn not_built(args: &Args) -> Result<Vec<String>, OptionsError> {
                 why: format!("{other:?} is not zmq or rmq"),
             });
         }
-    }
-    if args.keep_agents {
-        return Err(OptionsError::NotBuilt(
-            "keep-agents: agents that outlive the platform are not built yet; leave the option out"
-                .to_owned(),
-        ));
     }
     let mut warnings = Vec::new();
     if let Some(web) = args.bind_web_address.as_deref() {
@@ -521,7 +518,6 @@ mod tests {
             (&["--vip-address", "http://a"], "unknown scheme"),
             (&["--message-bus", "rmq"], "not built yet"),
             (&["--message-bus", "x"], "not zmq or rmq"),
-            (&["--keep-agents"], "not built yet"),
             (&["--allow-auth", "False", "--vip-address", "tcp://10.1.2.3:5"], "--insecure"),
             (&["--bind-web-address", "ftp://a"], "no http"),
             (&["--log-level", "x"], "LOGGER:LEVEL"),

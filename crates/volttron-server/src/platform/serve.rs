@@ -92,6 +92,7 @@ pub(super) async fn serve(options: &Options, prepared: Prepared) -> Result<(), P
     if let Some(rpc_pubsub) = rpc_pubsub {
         services.add(rpc_pubsub, || local.spawn(identity::PUBSUB, RpcPubSub::new(auth.clone())).boxed());
     }
+    supervisor.take_over().await;
     // Nobody meets a platform without its services.
     let _ = front.control().admit_peers().await;
     tokio::task::block_in_place(|| instances::record(options));
@@ -138,6 +139,7 @@ fn supervisor(options: &Options, keys: Option<&KeyPair>) -> Result<Arc<Superviso
         facts,
         rules: Rules { delays: options.restart_delays.clone(), ..Rules::default() },
         shutdown_timeout: options.shutdown_timeout,
+        keep_agents: options.keep_agents,
         agent_logs: options.agent_logs,
     })
     .map_err(|source| PlatformError::System { action: "start the supervisor", source })
@@ -159,8 +161,6 @@ impl Platform<'_> {
         let ready = async {
             if options.autostart {
                 supervisor.autostart().await;
-            } else {
-                supervisor.end_leftovers().await;
             }
             lock.publish_pid()?;
             tracing::info!("platform {} is up", options.instance_name);
@@ -184,7 +184,12 @@ impl Platform<'_> {
         self.lock.stopping();
         self.lock.withdraw_pid();
         let supervisor = self.supervisor.clone();
+        let keeps = supervisor.keeps_agents(reason == Reason::Quit);
         let agents = async {
+            if keeps {
+                tracing::info!("agents live on; the next start takes them over");
+                return supervisor.leave().await;
+            }
             tokio::select! {
                 () = supervisor.stop_all() => {}
                 _ = signals.next() => {

@@ -42,6 +42,7 @@ pub fn launch_spec(home: &Home, facts: &PlatformFacts, agent: &InstalledAgent) -
         set: Vec::new(),
         unset: Vec::new(),
         cwd: agent.dir.path().to_path_buf(),
+        lasting: None,
         isolated: facts.isolation.clone().map(|isolation| IsolatedUser {
             isolation,
             identity: agent.identity.clone(),

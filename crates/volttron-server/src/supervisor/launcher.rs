@@ -4,6 +4,7 @@
 //! agents whose platform was killed, is bound to the *thread* that created the child, not to its process.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -35,6 +36,8 @@ pub struct LaunchSpec {
     pub unset: Vec<&'static str>,
     /// Working directory.
     pub cwd: PathBuf,
+    /// Files for its standard output and error, if it is to outlive the platform.
+    pub lasting: Option<[File; 2]>,
     /// The user it runs as, where that is not the platform's.
     pub isolated: Option<IsolatedUser>,
 }
@@ -50,6 +53,19 @@ pub struct IsolatedUser {
     pub user_file: PathBuf,
 }
 
+/// Waits until a process ended that is not ours, so that nobody can tell its exit code.
+pub async fn gone(pidfd: OwnedFd) {
+    readable(pidfd).await;
+}
+
+#[allow(unsafe_code)]
+async fn readable(pidfd: OwnedFd) {
+    // SAFETY: an `OwnedFd` keeps its descriptor open until it is dropped, and gives the same one each time.
+    if let Ok(pidfd) = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) } {
+        let _ = pidfd.readable().await;
+    }
+}
+
 /// A process that was created.
 #[derive(Debug)]
 pub struct Launched {
@@ -61,14 +77,10 @@ pub struct Launched {
 
 impl Launched {
     /// Waits until the process ended, then reaps it: its exit code, or minus the signal.
-    #[allow(unsafe_code)]
     pub async fn ended(self) -> i32 {
         use std::os::unix::process::ExitStatusExt;
         let Self { mut child, pidfd } = self;
-        // SAFETY: an `OwnedFd` keeps its descriptor open until it is dropped, and gives the same one each time.
-        if let Ok(pidfd) = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) } {
-            let _ = pidfd.readable().await;
-        }
+        readable(pidfd).await;
         // Readable means ended, so this returns at once.
         child.wait().map_or(-1, |status| status.code().unwrap_or_else(|| -status.signal().unwrap_or(0)))
     }
@@ -121,9 +133,24 @@ fn launch_as_platform(spec: &LaunchSpec) -> io::Result<Child> {
         command.env_remove(name);
     }
     command.envs(spec.set.iter().map(|(name, value)| (name, value)));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    prepare_child(&mut command);
+    command.stdin(Stdio::null());
+    connect(&mut command, spec)?;
     command.spawn()
+}
+
+/// Output goes to pipes and the child ends with the platform; or it goes to files and the child lives on.
+fn connect(command: &mut Command, spec: &LaunchSpec) -> io::Result<()> {
+    match &spec.lasting {
+        None => {
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            prepare_child(command);
+        }
+        Some([out, err]) => {
+            command.stdout(out.try_clone()?).stderr(err.try_clone()?);
+            prepare_lasting_child(command);
+        }
+    }
+    Ok(())
 }
 
 /// The helper becomes the agent, in the same process. It is told what to run through a pipe: that holds keys.
@@ -131,11 +158,12 @@ fn launch_isolated(spec: &LaunchSpec, isolated: &IsolatedUser) -> io::Result<Chi
     let user = isolated.isolation.user(&isolated.user_file)?;
     let inherited = std::env::vars_os().filter(|(name, _)| !spec.unset.iter().any(|unset| name == unset));
     let set = spec.set.iter().map(|(name, value)| (OsString::from(name), value.clone()));
-    let told = Launch::new(spec.exec.clone(), spec.args.clone(), inherited.chain(set), spec.cwd.clone());
+    let mut told = Launch::new(spec.exec.clone(), spec.args.clone(), inherited.chain(set), spec.cwd.clone());
+    told.lasting = spec.lasting.is_some();
     let text = serde_json::to_vec(&told).map_err(io::Error::other)?;
     let mut command = isolated.isolation.run(&user, &isolated.identity);
-    command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    prepare_child(&mut command);
+    command.process_group(0).stdin(Stdio::piped());
+    connect(&mut command, spec)?;
     let mut child = command.spawn()?;
     // Dropped after it: the helper reads to the end. One that has ended already says why on its standard error.
     let _ = child.stdin.take().map(|mut pipe| pipe.write_all(&text));
@@ -151,15 +179,23 @@ pub fn prepare_child(command: &mut Command) {
     prepare_child_of(command, Some(rustix::process::getpid()));
 }
 
+/// As [`prepare_child`], for a child that lives on when the platform has ended.
+#[allow(unsafe_code)]
+pub fn prepare_lasting_child(command: &mut Command) {
+    let prepare = || {
+        default_signals();
+        Ok(())
+    };
+    // SAFETY: as below.
+    unsafe { command.pre_exec(prepare) };
+}
+
 /// As [`prepare_child`], where `parent` is the process whose end is watched: that of the caller's caller, for a program
 /// that replaces itself.
 #[allow(unsafe_code)]
 pub fn prepare_child_of(command: &mut Command, parent: Option<Pid>) {
     let prepare = move || {
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
-            // SAFETY: `signal` may be called between fork and exec, and the default disposition needs no handler.
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
-        }
+        default_signals();
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
         // The parent may have died before the line above took effect.
         if rustix::process::getppid() == parent {
@@ -170,4 +206,12 @@ pub fn prepare_child_of(command: &mut Command, parent: Option<Pid>) {
     };
     // SAFETY: between fork and exec only system calls are made; nothing allocates or takes a lock.
     unsafe { command.pre_exec(prepare) };
+}
+
+#[allow(unsafe_code)]
+fn default_signals() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
+        // SAFETY: `signal` may be called between fork and exec, and the default disposition needs no handler.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
 }

@@ -73,12 +73,18 @@ pub struct Destination {
     pub tail: Arc<LogTail>,
     /// Its own file, if agents have such.
     pub file: Option<AgentFiles>,
+    /// It may outlive the platform, and so writes to files instead of pipes.
+    pub kept: bool,
 }
 
 impl Destination {
     /// Takes one line of output, without its end. Never waits.
     pub fn take(&self, text: &str, stream: Stream) {
-        let record = if stream == Stream::Stderr { Record::parse(text) } else { None };
+        let record = match stream {
+            Stream::Stdout => None,
+            Stream::Stderr if self.kept => Record::parse(text).or_else(|| Record::parse_plain(text)),
+            Stream::Stderr => Record::parse(text),
+        };
         let (name, pid, agent) = (self.name.as_str(), self.pid, self.name.as_str());
         let (level, number, logger, message, when, source) = match &record {
             Some(r) => {
@@ -118,7 +124,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Stdout => "stdout",
             Self::Stderr => "stderr",
@@ -155,6 +161,7 @@ mod tests {
             pid: 7,
             tail: Arc::default(),
             file: None,
+            kept: false,
         };
         drain(output, stream, &to).await;
         to.tail.lines()

@@ -85,6 +85,9 @@ impl Rules {
     }
 }
 
+/// Exit code of an agent whose configuration is invalid.
+pub const BAD_CONFIGURATION: i32 = 105;
+
 /// How far a stop has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopStage {
@@ -183,10 +186,14 @@ pub enum Input {
     Clear,
     /// The process was created.
     Launched(u32),
+    /// A process that an earlier platform created was found.
+    Adopted(u32),
     /// The process could not be created.
     LaunchFailed,
     /// The process ended: exit code, or minus the signal.
     Exited(i32),
+    /// The process ended and nobody can tell its exit code: it was created by an earlier platform.
+    Gone,
     /// The agent answered on the bus.
     BusSeen,
     /// The agent left the bus.
@@ -240,8 +247,10 @@ pub enum Effect {
         /// How long until then.
         delay: Duration,
     },
-    /// All restarts are used up: publish the alert.
+    /// It is not started any more by itself, because all restarts are used up or would be in vain: publish the alert.
     GivenUp,
+    /// It is up again after it had been given up: take the alert back.
+    Recovered,
     /// SIGKILL did not help: answer whoever waits for the stop.
     Unresponsive,
     /// The input was refused: a process is already there.
@@ -263,6 +272,12 @@ pub struct Machine {
     exit: Option<i32>,
     /// The last exit code, kept while the next process lives.
     last_exit: Option<i32>,
+    /// Nobody knows the last exit code: `exit` is a guess.
+    exit_unknown: bool,
+    /// The process was created by an earlier platform.
+    adopted: bool,
+    /// It was given up, and is not up again.
+    given_up: bool,
     /// What the process that lives said last of its health.
     heard: Option<Heard>,
     /// Processes that ended, and those that could not be created.
@@ -280,6 +295,9 @@ impl Machine {
             pid: None,
             exit: None,
             last_exit: None,
+            exit_unknown: false,
+            adopted: false,
+            given_up: false,
             heard: None,
             ends: 0,
         }
@@ -300,9 +318,19 @@ impl Machine {
         self.restarts
     }
 
-    /// The exit code of the last process that ended.
+    /// The exit code of the last process that ended; none if there was no such, or nobody knows its code.
     pub fn last_exit(&self) -> Option<i32> {
-        self.last_exit
+        self.last_exit.filter(|_| !self.exit_unknown)
+    }
+
+    /// Nobody knows how the last process ended. [`Self::status`] shows 0 if it was asked to end, else 1.
+    pub fn exit_unknown(&self) -> bool {
+        self.exit_unknown
+    }
+
+    /// Whether the process was created by an earlier platform.
+    pub fn adopted(&self) -> bool {
+        self.adopted
     }
 
     /// What the process that lives said last of its health.
@@ -341,8 +369,19 @@ impl Machine {
             Input::Kill => self.kill(now),
             Input::Clear => self.clear(),
             Input::Launched(pid) => self.launched(now, pid),
+            Input::Adopted(pid) => self.adopt(pid),
             Input::LaunchFailed => self.launch_failed(now),
-            Input::Exited(code) => self.exited(now, code),
+            Input::Exited(code) => {
+                let effects = self.exited(now, code);
+                self.exit_unknown &= effects.is_empty();
+                effects
+            }
+            Input::Gone => {
+                let code = i32::from(!matches!(self.state, State::Stopping { .. }));
+                let effects = self.exited(now, code);
+                self.exit_unknown |= !effects.is_empty();
+                effects
+            }
             Input::BusSeen => self.bus_seen(now),
             Input::BusGone => self.health(now, None),
             Input::Health(heard) => self.health(now, Some(heard)),
@@ -401,9 +440,18 @@ impl Machine {
 
     fn launched(&mut self, now: Instant, pid: u32) -> Vec<Effect> {
         let State::Launching { stop } = self.state else { return vec![] };
-        (self.pid, self.exit) = (Some(pid), None);
+        (self.pid, self.exit, self.adopted) = (Some(pid), None, false);
         self.state = State::Starting { pid };
         if stop { self.interrupt(now, pid) } else { vec![] }
+    }
+
+    fn adopt(&mut self, pid: u32) -> Vec<Effect> {
+        if self.state.is_alive() {
+            return vec![Effect::AlreadyRunning];
+        }
+        (self.pid, self.exit, self.adopted) = (Some(pid), None, true);
+        self.state = State::Starting { pid };
+        vec![]
     }
 
     /// Creating the process failed. By an operator's start that is his answer; in a series of restarts it counts as
@@ -436,15 +484,16 @@ impl Machine {
             RestartPolicy::Never => false,
         };
         if again && !by_operator {
-            effects.extend(self.back_off(now));
+            // Configured wrongly now means configured wrongly in a while.
+            let restart = if code == BAD_CONFIGURATION { self.give_up() } else { self.back_off(now) };
+            effects.extend(restart);
         }
         effects
     }
 
     fn back_off(&mut self, now: Instant) -> Vec<Effect> {
         if self.attempts >= self.rules.max_restarts {
-            self.state = State::Failed;
-            return vec![Effect::GivenUp];
+            return self.give_up();
         }
         let delay = self.rules.delay(self.attempts);
         self.attempts += 1;
@@ -452,10 +501,19 @@ impl Machine {
         vec![Effect::RestartScheduled { attempt: self.attempts, delay }]
     }
 
+    fn give_up(&mut self) -> Vec<Effect> {
+        self.state = State::Failed;
+        self.given_up = true;
+        vec![Effect::GivenUp]
+    }
+
     fn bus_seen(&mut self, now: Instant) -> Vec<Effect> {
         match &mut self.state {
             State::Starting { pid } => {
                 self.state = State::Running { pid: *pid, healthy_since: Some(now) };
+                if std::mem::take(&mut self.given_up) {
+                    return vec![Effect::Recovered];
+                }
             }
             State::Running { healthy_since, .. } => {
                 healthy_since.get_or_insert(now);

@@ -119,13 +119,52 @@ fn restarts_follow_the_delays_then_the_agent_is_given_up() {
 }
 
 #[test]
+fn a_given_up_agent_that_is_up_again_has_recovered_once() {
+    let mut d = Drive::new(Rules::default());
+    d.up();
+    assert_eq!(
+        d.give(Input::Exited(105)),
+        [Effect::Ended { code: 105, by_operator: false }, Effect::GivenUp]
+    );
+    assert_eq!(d.machine.state(), &State::Failed);
+    d.up();
+    assert_eq!(d.give(Input::BusSeen), [Effect::Recovered]);
+    d.give(Input::BusGone);
+    assert_eq!(d.give(Input::BusSeen), []);
+}
+
+#[test]
+fn an_adopted_process_is_like_any_other_except_that_nobody_knows_its_exit_code() {
+    let mut d = Drive::new(Rules::default());
+    assert_eq!(d.give(Input::Adopted(7)), []);
+    assert_eq!((d.machine.status(), d.machine.adopted()), ((Some(7), None), true));
+    assert_eq!(d.give(Input::Adopted(8)), [Effect::AlreadyRunning]);
+    assert_eq!(d.give(Input::Start), [Effect::AlreadyRunning]);
+    d.give(Input::BusSeen);
+    assert_eq!(d.give(Input::Stop), [Effect::Signal(7, Signal::Interrupt)]);
+    assert_eq!(d.give(Input::Gone), [Effect::Ended { code: 0, by_operator: true }]);
+    assert_eq!((d.machine.status(), d.machine.last_exit()), ((Some(7), Some(0)), None));
+    assert!(d.machine.exit_unknown());
+
+    d.give(Input::Adopted(9));
+    let effects = d.give(Input::Gone);
+    assert!(matches!(effects[1], Effect::RestartScheduled { .. }), "a failure is assumed");
+    assert_eq!(d.run_to_deadline(), [Effect::Launch]);
+    d.launched();
+    assert!(!d.machine.adopted());
+    d.give(Input::Exited(3));
+    assert_eq!((d.machine.exit_unknown(), d.machine.last_exit()), (false, Some(3)));
+}
+
+#[test]
 fn which_exits_lead_to_a_restart() {
     use RestartPolicy::{Always, Never, OnFailure};
     for (policy, code, again) in [
         (OnFailure, 0, false),
         (OnFailure, 1, true),
         (OnFailure, -9, true),
-        (OnFailure, 105, true),
+        (OnFailure, 105, false),
+        (Always, 105, false),
         (Always, 0, true),
         (Always, -15, true),
         (Never, 1, false),

@@ -4,6 +4,7 @@
 //! starts and stops, and listens to [`AgentEvent`]s to tell the router. Nothing here builds or installs agents.
 //! Start reading at [`Supervisor`].
 
+mod adoption;
 mod ends;
 pub mod environment;
 pub mod installed;
@@ -12,6 +13,7 @@ mod logs;
 pub mod machine;
 mod order;
 mod orphans;
+mod outputs;
 mod python;
 mod running;
 mod usage;

@@ -81,6 +81,7 @@ pub(super) fn older(
         set: Vec::new(),
         unset: Vec::new(),
         cwd: package.clone(),
+        lasting: None,
         isolated: None,
     };
     fill(&mut spec, home, facts, agent);

@@ -1,7 +1,8 @@
 //! The supervisor: one [`Machine`] per agent, and the carrying out of what the machines decide.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -19,9 +20,12 @@ use super::environment::{PlatformFacts, launch_spec};
 use super::installed::{self, InstalledAgent};
 use super::launcher::{Launched, Launcher};
 use super::logs::{Destination, LogTail, Stream, drain};
-use super::machine::{Effect, Input, Machine, ProcessStatus, RestartPolicy, Rules, Signal, State};
+use super::machine::{
+    BAD_CONFIGURATION, Effect, Input, Machine, ProcessStatus, RestartPolicy, Rules, Signal, State,
+};
 use super::order::start_order;
 use super::orphans::{self, Process};
+use super::outputs::Outputs;
 use super::usage::Meter;
 use super::view::{Crash, Details, Usage, View};
 
@@ -47,6 +51,8 @@ pub struct SupervisorOptions {
     pub rules: Rules,
     /// Overall limit of [`Supervisor::stop_all`].
     pub shutdown_timeout: Duration,
+    /// Agents live on when the platform ends.
+    pub keep_agents: bool,
     /// What agents' own log files hold; none without such files.
     pub agent_logs: Option<Limits>,
 }
@@ -65,7 +71,14 @@ pub enum AgentEvent {
         /// Whether it was asked to.
         by_operator: bool,
     },
-    /// All restarts are used up.
+    /// It runs again after it had been given up.
+    Recovered {
+        /// Its `<package>-<version>`.
+        name: String,
+        /// Its uuid.
+        uuid: String,
+    },
+    /// All restarts are used up, or would be in vain.
     GivenUp {
         /// Its identity.
         identity: String,
@@ -73,6 +86,8 @@ pub enum AgentEvent {
         name: String,
         /// Its uuid.
         uuid: String,
+        /// How it ended.
+        why: String,
     },
 }
 
@@ -103,11 +118,11 @@ pub enum StopError {
     Unresponsive,
 }
 
-struct Slot {
+pub(super) struct Slot {
     agent: InstalledAgent,
     machine: Machine,
     since: Option<Timestamp>,
-    tail: Arc<LogTail>,
+    pub(super) tail: Arc<LogTail>,
     launch_error: Option<String>,
     last_crash: Option<Crash>,
     changed: watch::Sender<View>,
@@ -115,11 +130,17 @@ struct Slot {
 
 /// Starts, watches, restarts and stops agents. Shared as an [`Arc`].
 pub struct Supervisor {
-    options: SupervisorOptions,
+    pub(super) options: SupervisorOptions,
     launcher: Launcher,
     slots: Mutex<BTreeMap<String, Slot>>,
     files: Option<AgentFiles>,
     meter: Meter,
+    /// Of agents that may outlive this platform, or an earlier one.
+    pub(super) outputs: OnceLock<Arc<Outputs>>,
+    /// The operator wants agents to live on though the platform ends in order.
+    pub(super) keep_asked: AtomicBool,
+    /// The platform ends and agents live on: nothing is started any more.
+    pub(super) leaving: AtomicBool,
     events: broadcast::Sender<AgentEvent>,
     rearm: Notify,
 }
@@ -138,6 +159,9 @@ impl Supervisor {
             options,
             files,
             meter: Meter::default(),
+            outputs: OnceLock::new(),
+            keep_asked: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             launcher: Launcher::start()?,
             slots: Mutex::default(),
             events: broadcast::channel(EVENT_BACKLOG).0,
@@ -162,10 +186,9 @@ impl Supervisor {
         &self.options.home
     }
 
-    /// Ends processes that a killed platform left behind, then starts every enabled agent: highest priority first,
+    /// Starts every enabled agent that does not run yet: highest priority first,
     /// equal ones by identity. An agent that cannot be started is logged and does not hold up the others.
     pub async fn autostart(self: &Arc<Self>) {
-        self.end_leftovers().await;
         let enabled = self.agents().into_iter().filter(|a| a.start_rank().is_some()).collect();
         let (agents, circles) = start_order(enabled);
         for identity in circles {
@@ -176,6 +199,9 @@ impl Supervisor {
         for agent in &agents {
             for name in agent.after() {
                 self.wait_ready(&agent.identity, name, &agents).await;
+            }
+            if self.is_up(&agent.uuid) {
+                continue;
             }
             if let Err(error) = self.start(&agent.uuid).await {
                 tracing::error!("error starting '{}': {error}", agent.uuid);
@@ -194,13 +220,6 @@ impl Supervisor {
             _ => tracing::warn!(
                 "{waiting} is started although {name}, which it comes after, is not on the bus"
             ),
-        }
-    }
-
-    /// Ends processes that a killed platform left behind.
-    pub async fn end_leftovers(&self) {
-        for identity in orphans::end_leftovers(&self.options.home).await {
-            tracing::warn!("ended {identity}, which a platform that was killed had left behind");
         }
     }
 
@@ -343,6 +362,8 @@ impl Supervisor {
             restarts: slot.machine.restarts(),
             since: slot.since,
             last_exit: slot.machine.last_exit(),
+            exit_unknown: slot.machine.exit_unknown(),
+            adopted: slot.machine.adopted(),
             launch_error: slot.launch_error.clone(),
             last_log: slot.tail.lines(),
             last_crash: slot.last_crash.clone(),
@@ -414,12 +435,12 @@ impl Supervisor {
         }
     }
 
-    fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
+    pub(super) fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes sure there is a slot for the agent, with what is on disk now.
-    fn enter(&self, agent: InstalledAgent) -> watch::Receiver<View> {
+    pub(super) fn enter(&self, agent: InstalledAgent) -> watch::Receiver<View> {
         let rules = self.rules_of(&agent);
         let mut slots = self.slots();
         let slot = slots.entry(agent.uuid.clone()).or_insert_with(|| {
@@ -454,7 +475,7 @@ impl Supervisor {
     }
 
     /// One step of an agent's machine, and all its effects.
-    fn feed(self: &Arc<Self>, uuid: &str, input: Input) -> Vec<Effect> {
+    pub(super) fn feed(self: &Arc<Self>, uuid: &str, input: Input) -> Vec<Effect> {
         let mut slots = self.slots();
         let Some(slot) = slots.get_mut(uuid) else { return Vec::new() };
         let before = slot.machine.state().word();
@@ -468,22 +489,24 @@ impl Supervisor {
             {
                 let last_error = slot.tail.error().or_else(|| slot.tail.lines().pop());
                 let (pid, _) = slot.machine.status();
+                let code = Some(code).filter(|_| !slot.machine.exit_unknown());
                 slot.last_crash = Some(Crash { code, pid, at: Timestamp::now(), last_error });
             }
         }
         let (identity, name) = (slot.agent.identity.clone(), slot.agent.name.clone());
+        let unknown = slot.machine.exit_unknown();
         let view = View::of(&slot.machine);
         // Subscribers see every state in order, because the slot is still locked.
         slot.changed.send_if_modified(|old| std::mem::replace(old, view) != view);
         drop(slots);
         for effect in &effects {
-            self.carry_out(uuid, &identity, &name, effect);
+            self.carry_out(uuid, &identity, &name, effect, unknown);
         }
         self.rearm.notify_one();
         effects
     }
 
-    fn carry_out(self: &Arc<Self>, uuid: &str, identity: &str, name: &str, effect: &Effect) {
+    fn carry_out(self: &Arc<Self>, uuid: &str, identity: &str, name: &str, effect: &Effect, unknown: bool) {
         match *effect {
             Effect::Launch => {
                 let (this, uuid) = (self.clone(), uuid.to_owned());
@@ -491,7 +514,11 @@ impl Supervisor {
             }
             Effect::Signal(pid, signal) => self.send(identity, pid, signal),
             Effect::Ended { code, by_operator } => {
-                if by_operator || code == 0 {
+                if unknown {
+                    tracing::warn!(
+                        "{identity} ({name}) ended; an earlier platform had started it, so nobody knows how"
+                    );
+                } else if by_operator || code == 0 {
                     tracing::info!("{identity} ({name}) ended with {code}");
                 } else {
                     tracing::warn!("{identity} ({name}) ended unexpectedly with {}", how_ended(code));
@@ -504,9 +531,25 @@ impl Supervisor {
                 tracing::warn!("{identity} is restarted in {} s (attempt {attempt})", delay.as_secs());
             }
             Effect::GivenUp => {
-                tracing::error!("{identity} ended too often and is not restarted any more; see `vctl start`");
+                let last_exit = self.slots().get(uuid).and_then(|slot| slot.machine.last_exit());
+                let why = last_exit.map_or_else(
+                    || "in an unknown way".to_owned(),
+                    |code| format!("with {}", how_ended(code)),
+                );
+                if last_exit == Some(BAD_CONFIGURATION) {
+                    tracing::error!("{identity} is not restarted: it would refuse its configuration again");
+                } else {
+                    tracing::error!(
+                        "{identity} ended too often and is not restarted any more; see `vctl start`"
+                    );
+                }
                 let (identity, name, uuid) = (identity.to_owned(), name.to_owned(), uuid.to_owned());
-                let _ = self.events.send(AgentEvent::GivenUp { identity, name, uuid });
+                let _ = self.events.send(AgentEvent::GivenUp { identity, name, uuid, why });
+            }
+            Effect::Recovered => {
+                tracing::info!("{identity} ({name}) runs again");
+                let _ =
+                    self.events.send(AgentEvent::Recovered { name: name.to_owned(), uuid: uuid.to_owned() });
             }
             Effect::Unresponsive => tracing::error!("{identity} does not end, not even after SIGKILL"),
             Effect::AlreadyRunning => {}
@@ -534,6 +577,10 @@ impl Supervisor {
     }
 
     async fn launch(self: &Arc<Self>, uuid: &str) {
+        if self.leaving.load(Relaxed) {
+            self.feed(uuid, Input::LaunchFailed);
+            return;
+        }
         // Read again: a restart uses the configuration and program of now.
         let fresh = self.agent(uuid);
         let (agent, tail) = {
@@ -547,14 +594,20 @@ impl Supervisor {
             (slot.agent.clone(), slot.tail.clone())
         };
         let created = match launch_spec(&self.options.home, &self.options.facts, &agent) {
-            Ok(spec) => {
+            Ok(mut spec) => {
                 let program = spec.exec.display().to_string();
-                self.launcher.launch(spec).await.map_err(|e| format!("{program}: {e}"))
+                match self.lasting_output(&agent.identity) {
+                    Ok(files) => {
+                        spec.lasting = files;
+                        self.launcher.launch(spec).await.map_err(|e| format!("{program}: {e}"))
+                    }
+                    Err(error) => Err(format!("the files for its output: {error}")),
+                }
             }
             Err(why) => Err(why),
         };
         match created {
-            Ok(process) => self.attach(uuid, &agent, tail, process),
+            Ok(process) => self.attach(uuid, &agent, tail, process).await,
             Err(why) => {
                 tracing::error!("cannot start {}: {why}", agent.identity);
                 if let Some(slot) = self.slots().get_mut(uuid) {
@@ -565,13 +618,14 @@ impl Supervisor {
         }
     }
 
-    fn destination(&self, agent: &InstalledAgent, pid: u32, tail: Arc<LogTail>) -> Destination {
+    pub(super) fn destination(&self, agent: &InstalledAgent, pid: u32, tail: Arc<LogTail>) -> Destination {
         let identity = agent.identity.as_str().into();
-        Destination { name: agent.name.clone(), identity, pid, tail, file: self.files.clone() }
+        let kept = self.options.keep_agents;
+        Destination { name: agent.name.clone(), identity, pid, tail, file: self.files.clone(), kept }
     }
 
     /// Begins to read the pipes of a new process and to wait for its end.
-    fn attach(
+    async fn attach(
         self: &Arc<Self>,
         uuid: &str,
         agent: &InstalledAgent,
@@ -581,8 +635,12 @@ impl Supervisor {
         let child = &mut process.child;
         let pid = child.id();
         tracing::info!("started {} ({}) as process {pid}", agent.identity, agent.name);
-        let mut readers = Vec::new();
+        let keep = self.options.keep_agents;
         let to = self.destination(agent, pid, tail);
+        if let (true, Some(outputs)) = (keep, self.outputs.get()) {
+            outputs.follow(&to);
+        }
+        let mut readers = Vec::new();
         if let Some(pipe) = child.stdout.take().and_then(|p| ChildStdout::from_std(p).ok()) {
             let to = to.clone();
             readers.push(tokio::spawn(async move { drain(pipe, Stream::Stdout, &to).await }));
@@ -591,17 +649,22 @@ impl Supervisor {
             readers.push(tokio::spawn(async move { drain(pipe, Stream::Stderr, &to).await }));
         }
         self.feed(uuid, Input::Launched(pid));
-        self.record_processes();
+        let recorded = self.record_processes();
+        if keep {
+            // Before anybody hears of it: a process that is not recorded would be started a second time after a crash.
+            let _ = recorded.await;
+        }
         let (this, uuid) = (self.clone(), uuid.to_owned());
         tokio::spawn(async move {
             let code = process.ended().await;
             let _ = tokio::time::timeout(PIPE_GRACE, futures_util::future::join_all(readers)).await;
+            this.finish_output(pid).await;
             this.feed(&uuid, Input::Exited(code));
         });
     }
 
     /// Writes down which processes run, for the next start after a kill of this one.
-    fn record_processes(self: &Arc<Self>) {
+    pub(super) fn record_processes(self: &Arc<Self>) -> tokio::task::JoinHandle<()> {
         let this = self.clone();
         tokio::task::spawn_blocking(move || {
             // Locked while writing, so that an older list never replaces a newer one.
@@ -609,7 +672,11 @@ impl Supervisor {
             let running: Vec<Process> = slots
                 .values()
                 .filter(|s| s.machine.state().is_alive())
-                .filter_map(|s| s.machine.status().0.map(|pid| Process::new(&s.agent.identity, pid)))
+                .filter_map(|s| {
+                    // One that was taken over was kept already, and would not end with this platform either.
+                    let kept = this.options.keep_agents || s.machine.adopted();
+                    Some(Process::new(&s.agent.identity, &s.agent.uuid, s.machine.status().0?, kept))
+                })
                 .collect();
             if let Err(error) = orphans::record(&this.options.home, &running) {
                 tracing::warn!(
@@ -617,7 +684,7 @@ impl Supervisor {
                     this.options.home.run().join("agents.json").display()
                 );
             }
-        });
+        })
     }
 
     /// Sleeps until the next deadline of any machine, then ticks those that are due.

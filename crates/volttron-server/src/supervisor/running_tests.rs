@@ -18,6 +18,7 @@ fn world(rules: Rules) -> World {
         facts: PlatformFacts { vip_address: "ipc://@x".into(), ..PlatformFacts::default() },
         rules,
         shutdown_timeout: Duration::from_secs(20),
+        keep_agents: false,
         agent_logs: Some(Limits { max_bytes: 1 << 20, files: 2 }),
     };
     World { _dir: dir, home, supervisor: Supervisor::new(options).unwrap() }

@@ -19,6 +19,10 @@ pub struct Details {
     pub since: Option<Timestamp>,
     /// How its last process ended.
     pub last_exit: Option<i32>,
+    /// Nobody knows how its last process ended, because an earlier platform had created it.
+    pub exit_unknown: bool,
+    /// An earlier platform created its process.
+    pub adopted: bool,
     /// Why its last start failed before there was a process.
     pub launch_error: Option<String>,
     /// The last lines it wrote.
@@ -32,8 +36,8 @@ pub struct Details {
 /// An end that nobody asked for.
 #[derive(Clone, Debug)]
 pub struct Crash {
-    /// Exit code, or minus the signal.
-    pub code: i32,
+    /// Exit code, or minus the signal; none if nobody knows.
+    pub code: Option<i32>,
     /// Process id.
     pub pid: Option<u32>,
     /// When.

@@ -140,14 +140,17 @@ pub fn register_reads(b: &mut Registrar<Control>) {
 fn shown(d: &Details) -> Value {
     json!({
         "state": d.state, "restarts": d.restarts, "since": d.since.map(format_timestamp),
-        "last_exit": d.last_exit, "launch_error": d.launch_error, "last_log": d.last_log,
+        "last_exit": d.last_exit, "exit_unknown": d.exit_unknown, "adopted": d.adopted, "launch_error": d.launch_error, "last_log": d.last_log,
         "last_crash": d.last_crash.as_ref().map(crashed), "log_file": d.log_file,
     })
 }
 
+/// What is known of a process that another platform had started.
+const UNKNOWN_END: &str = "an unknown exit code (an earlier platform had started it)";
+
 fn crashed(crash: &Crash) -> Value {
     json!({
-        "exit": crash.code, "how": how_ended(crash.code), "pid": crash.pid, "at": format_timestamp(crash.at),
+        "exit": crash.code, "how": crash.code.map_or_else(|| UNKNOWN_END.to_owned(), how_ended), "pid": crash.pid, "at": format_timestamp(crash.at),
         "last_error": crash.last_error,
     })
 }

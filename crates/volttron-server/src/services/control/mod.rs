@@ -143,6 +143,17 @@ fn register_platform(b: &mut Registrar<Control>) {
         s.supervisor().stop_all().await;
         Ok(())
     });
+    let keep = Method::new("keep_agents", operators())
+        .doc("Lets agents live on when stop_platform follows; refused unless the platform was started with --keep-agents.");
+    b.rpc(keep, |s: Arc<Control>, _: Request| async move {
+        if s.supervisor().ask_to_keep() {
+            return Ok(());
+        }
+        Err(RpcError::runtime_error(
+            "the agents of this platform end with it, because it was not started with --keep-agents (keep-agents in its \
+             config)",
+        ))
+    });
     b.rpc(change("stop_platform").doc("Ends the platform."), |_: Arc<Control>, r: Request| async move {
         // The router takes this from the control service only, over its local link (vip.md section 6.2).
         let quit = Message::new("", subsystem::QUIT);

@@ -49,16 +49,29 @@ async fn watch_processes(control: &Control, cx: &Cx) {
             Ok(AgentEvent::Ended { identity, .. }) => {
                 let _ = control.deps.front.control(RouterControl::DropPeer(identity)).await;
             }
-            Ok(AgentEvent::GivenUp { name, uuid, .. }) => {
-                let key = format!("Agent {name}({uuid}) stopped unexpectedly");
-                let context = format!("{key}. Attempts to restart failed");
-                if let Err(error) = cx.health().alert(&key, Status::Bad, &context).await {
-                    tracing::error!("cannot publish the alert '{key}': {error}");
-                }
+            Ok(AgentEvent::GivenUp { name, uuid, why, .. }) => {
+                let key = alert_key(&name, &uuid);
+                let context = format!("{key}. Attempts to restart failed. It ended last {why}");
+                alert(cx, &key, Status::Bad, &context).await;
+            }
+            Ok(AgentEvent::Recovered { name, uuid }) => {
+                let context = format!("Agent {name}({uuid}) runs again");
+                alert(cx, &alert_key(&name, &uuid), Status::Good, &context).await;
             }
             Err(RecvError::Lagged(lost)) => tracing::warn!("missed {lost} process events"),
             Err(RecvError::Closed) => return,
         }
+    }
+}
+
+/// The original's; whoever filters alerts knows it.
+fn alert_key(name: &str, uuid: &str) -> String {
+    format!("Agent {name}({uuid}) stopped unexpectedly")
+}
+
+async fn alert(cx: &Cx, key: &str, status: Status, context: &str) {
+    if let Err(error) = cx.health().alert(key, status, context).await {
+        tracing::error!("cannot publish the alert '{key}': {error}");
     }
 }
 
