@@ -282,7 +282,8 @@ mod tests {
         let wide = status(&rows, 1, true);
         assert!(wide.heading.ends_with(" HEALTH RESTARTS      MEM    CPU\n"), "{}", wide.heading);
         assert!(
-            wide.rows.starts_with("a p-1   pump     t   running [12872] GOOD          2     2.0M  12.5%\n"),
+            wide.rows
+                .starts_with("a    p-1   pump     t   running [12872] GOOD          2     2.0M  12.5%\n"),
             "{}",
             wide.rows
         );

@@ -241,8 +241,8 @@ fn put_aside(path: &Path, files: u32) -> io::Result<()> {
     }
     fs::rename(path, numbered(path, 1))?;
     // Fewer are wanted than an earlier start kept.
-    let surplus = (files..).map(|n| numbered(path, n)).take_while(|p| p.exists());
-    surplus.map(fs::remove_file).collect()
+    let mut surplus = (files..).map(|n| numbered(path, n)).take_while(|p| p.exists());
+    surplus.try_for_each(fs::remove_file)
 }
 
 #[cfg(test)]

@@ -86,17 +86,13 @@ impl Destination {
             Stream::Stderr => Record::parse(text),
         };
         let (name, pid, agent) = (self.name.as_str(), self.pid, self.name.as_str());
-        let (level, number, logger, message, when, source) = match &record {
-            Some(r) => {
-                let source = Source::Agent { agent, pid, name: &r.name, line: r.lineno };
-                (r.level(), r.levelno, r.name.as_str(), Cow::Owned(r.text()), r.when(), source)
-            }
-            None => {
-                let (level, text) =
-                    if stream == Stream::Stdout { (Level::Info, text) } else { raw_stderr(text) };
-                let source = Source::Raw { agent, pid, stream: stream.name() };
-                (level, level.number(), name, Cow::Borrowed(text), Timestamp::now(), source)
-            }
+        let (level, number, logger, message, when, source) = if let Some(r) = &record {
+            let source = Source::Agent { agent, pid, name: &r.name, line: r.lineno };
+            (r.level(), r.levelno, r.name.as_str(), Cow::Owned(r.text()), r.when(), source)
+        } else {
+            let (level, text) = if stream == Stream::Stdout { (Level::Info, text) } else { raw_stderr(text) };
+            let source = Source::Raw { agent, pid, stream: stream.name() };
+            (level, level.number(), name, Cow::Borrowed(text), Timestamp::now(), source)
         };
         match &record {
             Some(_) if level < Level::Info => {}

@@ -20,6 +20,24 @@ pub fn start_order(mut agents: Vec<InstalledAgent>) -> (Vec<InstalledAgent>, Vec
     (ordered, circles)
 }
 
+/// The agents as they are to stop, in the reverse order: each group together, and none before those that come `after` it.
+pub fn stop_groups(agents: Vec<InstalledAgent>) -> Vec<Vec<InstalledAgent>> {
+    let (ordered, _) = start_order(agents);
+    let mut groups: Vec<Vec<InstalledAgent>> = Vec::new();
+    for agent in ordered.into_iter().rev() {
+        let fits = groups.last().is_some_and(|group| {
+            group.iter().all(|other| {
+                other.start_rank() == agent.start_rank() && !other.after().contains(&agent.identity)
+            })
+        });
+        match groups.last_mut().filter(|_| fits) {
+            Some(group) => group.push(agent),
+            None => groups.push(vec![agent]),
+        }
+    }
+    groups
+}
+
 #[cfg(test)]
 mod tests {
     use volttron_utils::home::AgentDir;
@@ -56,6 +74,26 @@ mod tests {
             agent("first", "90", &["b"]),
         ];
         assert_eq!(order(agents).0, ["b", "first", "nine", "late", "a"]);
+    }
+
+    #[test]
+    fn what_others_come_after_stops_after_them() {
+        let mut idle = agent("idle", "1", &[]);
+        idle.priority = None;
+        let agents = vec![
+            agent("a", "50", &["late"]),
+            agent("b", "50", &[]),
+            agent("c", "50", &["b"]),
+            agent("d", "50", &[]),
+            agent("late", "7", &[]),
+            idle,
+        ];
+        let groups: Vec<Vec<String>> =
+            stop_groups(agents).into_iter().map(|g| g.into_iter().map(|a| a.identity).collect()).collect();
+        let at =
+            |name: &str| groups.iter().position(|group| group.iter().any(|n| n == name)).expect("in a group");
+        assert!(at("a") < at("late") && at("c") < at("b") && at("idle") == 0, "{groups:?}");
+        assert!(groups.len() <= 5, "equal ones together: {groups:?}");
     }
 
     #[test]

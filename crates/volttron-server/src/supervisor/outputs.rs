@@ -106,12 +106,16 @@ impl Outputs {
         self.tails().insert(to.pid, opened);
     }
 
-    /// Reads the rest of what a process wrote that has ended.
+    /// Reads the rest of what a process wrote that has ended, and removes its files.
     pub(super) fn finish(&self, pid: u32) {
         let tails = self.tails().remove(&pid);
         for mut tail in tails.into_iter().flatten() {
             while tail.turn() {}
             tail.last_line();
+            let path = self.path(&tail.to.identity, tail.stream);
+            for path in [mark_path(&path), path] {
+                let _ = fs::remove_file(path);
+            }
         }
     }
 
@@ -243,6 +247,7 @@ mod tests {
         second.finish(7);
         assert_eq!(tail.lines().last().unwrap(), "last words");
         assert!(second.tails().is_empty());
+        assert_eq!(fs::read_dir(home.run().join("output")).unwrap().count(), 0);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::logs::{Destination, LogTail, Stream, drain};
 use super::machine::{
     BAD_CONFIGURATION, Effect, Input, Machine, ProcessStatus, RestartPolicy, Rules, Signal, State,
 };
-use super::order::start_order;
+use super::order::{start_order, stop_groups};
 use super::orphans::{self, Process};
 use super::outputs::Outputs;
 use super::usage::Meter;
@@ -288,7 +288,7 @@ impl Supervisor {
         })
     }
 
-    /// Stops every agent: lowest priority first, equal ones together. What has not ended within the overall limit is
+    /// Stops every agent: lowest priority first, equal ones together, nobody before those that come after it. What has not ended within the overall limit is
     /// killed.
     pub async fn stop_all(self: &Arc<Self>) {
         let limit = self.options.shutdown_timeout;
@@ -308,14 +308,13 @@ impl Supervisor {
     }
 
     async fn stop_in_order(self: &Arc<Self>) {
-        let mut levels: BTreeMap<Option<i64>, Vec<String>> = BTreeMap::new();
-        for (uuid, slot) in
-            self.slots().iter().filter(|(_, s)| !matches!(s.machine.state(), State::Installed))
-        {
-            levels.entry(slot.agent.start_rank()).or_default().push(uuid.clone());
-        }
-        for uuids in levels.into_values() {
-            futures_util::future::join_all(uuids.iter().map(|uuid| self.stop(uuid))).await;
+        let started: Vec<InstalledAgent> = {
+            let slots = self.slots();
+            let started = slots.values().filter(|s| !matches!(s.machine.state(), State::Installed));
+            started.map(|slot| slot.agent.clone()).collect()
+        };
+        for group in stop_groups(started) {
+            futures_util::future::join_all(group.iter().map(|agent| self.stop(&agent.uuid))).await;
         }
     }
 

@@ -87,9 +87,9 @@ mod tests {
         let later = next(Some(soon), family(2.0, 5), t + Duration::from_secs(2), 6.0);
         assert_eq!((later.percent, later.window_s), (50.0, 2.0));
         let shrunk = next(Some(later), family(0.5, 5), t + Duration::from_secs(4), 8.0);
-        assert_eq!(shrunk.percent, 0.0);
+        assert!(shrunk.percent.abs() < 1e-9);
         let other = next(Some(later), family(0.5, 6), t + Duration::from_secs(4), 1.0);
-        assert_eq!(other.percent, 50.0, "another process with the same id");
+        assert!((other.percent - 50.0).abs() < 1e-9, "another process with the same id");
         assert_eq!(user_name(0), "root");
         assert_eq!(user_name(u32::MAX - 7), (u32::MAX - 7).to_string());
     }
