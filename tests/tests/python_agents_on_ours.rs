@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use volttron_client::{CallError, CallErrorKind, Status};
+use volttron_client::{CallError, CallErrorKind, RpcError, Status, interface};
 use volttron_tests::platform::Platform;
 use volttron_tests::probe::{self, Seen};
 use volttron_tests::python::{PythonAgent, interpreter};
@@ -64,6 +64,45 @@ fn python_and_rust_agents_call_each_other() {
         assert_eq!(error.kind(), CallErrorKind::Denied);
         let error = cx.call("absent", "echo").arg(1).send::<Value>().await.unwrap_err();
         assert_eq!(error.kind(), CallErrorKind::Unreachable);
+    });
+    py.stop();
+}
+
+/// What the Python agent of these tests exports, as an agent of ours declares it.
+#[interface]
+trait Probe {
+    #[rpc(open)]
+    async fn echo(&self, value: Value) -> Value;
+    #[rpc(open)]
+    async fn add(&self, a: i64, #[rpc(default = 10)] b: i64) -> i64;
+    #[rpc(open)]
+    async fn fail(&self, text: String) -> Result<Value, RpcError>;
+    #[rpc(allow = "probe_secret")]
+    async fn guarded(&self) -> String;
+    #[rpc(open)]
+    async fn nothing(&self);
+}
+
+#[test]
+fn a_typed_client_calls_a_python_agent() {
+    let Some(python) = interpreter() else { return };
+    let mut platform = Platform::prepare();
+    let (py_keys, rs_keys) = (platform.admit("py", &own_store("py")), platform.admit("rs", &own_store("rs")));
+    platform.launch();
+    let (address, server_key) = (platform.address(), platform.server_key());
+    let runtime = runtime();
+    let (ours, _seen) = runtime.block_on(probe::connect("rs", &address, &server_key, rs_keys));
+    let py = PythonAgent::start(&python, "py", &address, &server_key, &py_keys);
+    runtime.block_on(async {
+        let probe = ProbeClient::new(ours.cx(), "py");
+        let value = json!({"deep": [1, 2.5, "\u{e9}", null, true]});
+        assert_eq!(probe.echo(&value).await.unwrap(), value);
+        assert_eq!(probe.add(1, None).await.unwrap(), 11, "the default is the callee's");
+        assert_eq!(probe.add(1, 2).await.unwrap(), 3);
+        let error = probe.fail("boo").await.unwrap_err();
+        assert_eq!(error.exc_type(), Some("builtins.ValueError"), "{error:?}");
+        assert_eq!(probe.guarded().await.unwrap_err().kind(), CallErrorKind::Denied);
+        assert_eq!(probe.nothing().await.unwrap_err().kind(), CallErrorKind::NoSuchMethod);
     });
     py.stop();
 }

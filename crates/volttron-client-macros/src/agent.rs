@@ -2,20 +2,27 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Error, ImplItem, ItemImpl, LitStr, Result, Type};
+use syn::punctuated::Punctuated;
+use syn::{Error, ImplItem, ItemImpl, LitStr, Path, Result, Token, Type, parenthesized};
 
 use crate::attributes::{self, Marker};
-use crate::method::{self, Argument, Method, Returns};
+use crate::method::{self, Argument, Method};
 
 /// Expands the attribute.
 pub fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let mut class = None;
+    let mut interfaces = Punctuated::<Path, Token![,]>::new();
     let parser = syn::meta::parser(|meta| {
         if meta.path.is_ident("name") {
             class = Some(meta.value()?.parse::<LitStr>()?);
-            return Ok(());
+        } else if meta.path.is_ident("serves") {
+            let inner;
+            parenthesized!(inner in meta.input);
+            interfaces = Punctuated::parse_terminated(&inner)?;
+        } else {
+            return Err(meta.error("`#[agent]` knows `name = \"..\"` and `serves(Interface, ..)`"));
         }
-        Err(meta.error("`#[agent]` knows `name = \"..\"`"))
+        Ok(())
     });
     syn::parse::Parser::parse2(parser, arguments)?;
     let mut block: ItemImpl = syn::parse2(item)?;
@@ -34,26 +41,24 @@ pub fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> 
     let mut seen = std::collections::HashSet::new();
     for item in &mut block.items {
         let ImplItem::Fn(function) = item else { continue };
-        let markers = take_markers(&mut function.attrs)?;
+        let markers = attributes::take(&mut function.attrs)?;
         if markers.is_empty() {
             continue;
         }
-        let method = method::read(function)?;
+        let method = method::read(&mut function.sig, &function.attrs)?;
         // Handlers are async whether they wait or not.
         function.attrs.push(syn::parse_quote!(#[allow(clippy::unused_async)]));
         for marker in &markers {
             if let Marker::Rpc { name, .. } = marker {
-                let name = name.as_ref().map_or_else(|| method.name.to_string(), LitStr::value);
+                let name = name.as_ref().map_or_else(|| Argument::text(&method.name), LitStr::value);
                 if !seen.insert(name.clone()) {
-                    return Err(Error::new(
-                        method.name.span(),
-                        format!("method `{name}` is registered twice"),
-                    ));
+                    return Err(attributes::twice(&method.name, &name));
                 }
             }
             calls.push(register(marker, &method)?);
         }
     }
+    let interfaces = interfaces.iter();
     let ty = &block.self_ty;
     let (impl_generics, _, where_clause) = block.generics.split_for_impl();
     Ok(quote! {
@@ -64,6 +69,7 @@ pub fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> 
             const NAME: &'static str = #class;
             fn register(registrar: &mut ::volttron_client::Registrar<Self>) {
                 #(registrar #calls;)*
+                #(<Self as #interfaces>::register_interface(registrar);)*
             }
         }
     })
@@ -76,21 +82,13 @@ fn type_name(ty: &Type) -> Result<LitStr> {
     }
 }
 
-fn take_markers(attributes: &mut Vec<syn::Attribute>) -> Result<Vec<Marker>> {
-    let mut markers = Vec::new();
-    for attribute in attributes.iter() {
-        markers.extend(attributes::read(attribute)?);
-    }
-    attributes.retain(|a| !attributes::is_marker(a));
-    Ok(markers)
-}
-
 /// One call of the registrar, without the receiver.
 fn register(marker: &Marker, method: &Method) -> Result<TokenStream> {
     match marker {
         Marker::Rpc { access, name } => {
-            let name = name.as_ref().map_or_else(|| method.name.to_string(), LitStr::value);
-            Ok(rpc(access, &name, method))
+            let name = name.as_ref().map_or_else(|| Argument::text(&method.name), LitStr::value);
+            let function = &method.name;
+            Ok(method.registration(access, &name, &quote!(Self::#function), &quote!(&agent)))
         }
         Marker::Subscribe { prefix, all_platforms } => {
             if method.single_value()?.is_none() {
@@ -169,49 +167,4 @@ fn config(pattern: &LitStr, actions: Option<&TokenStream>, method: &Method) -> R
             #call
         }
     )))
-}
-
-fn rpc(access: &TokenStream, name: &str, method: &Method) -> TokenStream {
-    let mut declared = quote!(::volttron_client::Method::new(#name, #access));
-    let mut passed = Vec::new();
-    for argument in &method.arguments {
-        match argument {
-            Argument::Cx { by_reference: true } => passed.push(quote!(&request.cx)),
-            Argument::Cx { by_reference: false } => passed.push(quote!(request.cx.clone())),
-            Argument::Caller => passed.push(quote!(request.caller.clone())),
-            Argument::Value { name, ty, default } => {
-                let text = name.to_string();
-                let text = text.strip_prefix("r#").unwrap_or(&text);
-                let optional = method::last_name(ty).as_deref() == Some("Option");
-                declared = match default {
-                    Some(value) => {
-                        quote!(#declared.optional(#text, ::volttron_client::__macros::json!(#value)))
-                    }
-                    None if optional => {
-                        quote!(#declared.optional(#text, ::volttron_client::__macros::Value::Null))
-                    }
-                    None => quote!(#declared.param(#text)),
-                };
-                passed.push(quote!(request.arg::<#ty>(#text)?));
-            }
-        }
-    }
-    if let Some(doc) = &method.doc {
-        declared = quote!(#declared.doc(#doc));
-    }
-    let function = &method.name;
-    let call = quote!(agent.#function(#(#passed),*).await);
-    let result = match method.returns {
-        Returns::Result => quote!(#call.map_err(::core::convert::Into::into)),
-        Returns::Nothing => quote!({ #call; ::core::result::Result::Ok(()) }),
-        Returns::Value => quote!(::core::result::Result::Ok(#call)),
-    };
-    quote!(.rpc(
-        #declared,
-        |agent: ::std::sync::Arc<Self>, request: ::volttron_client::Request| async move {
-            let _ = &request;
-            let result: ::core::result::Result<_, ::volttron_client::RpcError> = #result;
-            result
-        }
-    ))
 }

@@ -26,7 +26,7 @@ pub enum Marker {
 }
 
 /// Reads an attribute if it is one of ours.
-pub fn read(attribute: &Attribute) -> Result<Option<Marker>> {
+fn read(attribute: &Attribute) -> Result<Option<Marker>> {
     let Some(name) = attribute.path().get_ident() else { return Ok(None) };
     let marker = match name.to_string().as_str() {
         "rpc" => rpc(attribute)?,
@@ -40,12 +40,33 @@ pub fn read(attribute: &Attribute) -> Result<Option<Marker>> {
     Ok(Some(marker))
 }
 
+/// Reads our attributes and takes them off.
+pub fn take(attributes: &mut Vec<Attribute>) -> Result<Vec<Marker>> {
+    let mut markers = Vec::new();
+    for attribute in attributes.iter() {
+        markers.extend(read(attribute)?);
+    }
+    attributes.retain(|a| !is_marker(a));
+    Ok(markers)
+}
+
+/// Two methods of one name.
+pub fn twice(method: &Ident, name: &str) -> Error {
+    Error::new(
+        method.span(),
+        format!(
+            "method `{name}` is registered twice; give one of them another name, `#[rpc(.., name = \"..\")]`"
+        ),
+    )
+}
+
 /// True for the markers this crate reads.
-pub fn is_marker(attribute: &Attribute) -> bool {
+fn is_marker(attribute: &Attribute) -> bool {
     ["rpc", "subscribe", "config", "every", "cron", "on"].iter().any(|name| attribute.path().is_ident(name))
 }
 
-const ACCESS_HELP: &str = "say who may call this method: `#[rpc(open)]` for every authenticated peer, \
+/// What to write where nothing says who may call.
+pub const ACCESS_HELP: &str = "say who may call this method: `#[rpc(open)]` for every authenticated peer, \
      `#[rpc(allow = \"capability\")]` for callers that hold a capability, `#[rpc(callers(\"identity\"))]` for named \
      identities, or `#[rpc(self_or(\"parameter\", \"capability\"))]`";
 

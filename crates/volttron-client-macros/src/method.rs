@@ -2,7 +2,10 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Attribute, Error, Expr, FnArg, Ident, ImplItemFn, Pat, Result, ReturnType, Type, TypePath};
+use syn::{
+    Attribute, Error, Expr, FnArg, GenericArgument, Ident, Pat, PathArguments, Result, ReturnType, Signature,
+};
+use syn::{Type, TypePath};
 
 /// What an argument is for.
 pub enum Argument {
@@ -32,8 +35,7 @@ pub enum Returns {
 }
 
 /// Checks a method and takes our attributes off its parameters.
-pub fn read(method: &mut ImplItemFn) -> Result<Method> {
-    let signature = &mut method.sig;
+pub fn read(signature: &mut Signature, attributes: &[Attribute]) -> Result<Method> {
     if signature.asyncness.is_none() {
         return Err(Error::new_spanned(signature.fn_token, "handlers are `async fn`"));
     }
@@ -64,7 +66,7 @@ pub fn read(method: &mut ImplItemFn) -> Result<Method> {
     Ok(Method {
         name: signature.ident.clone(),
         arguments,
-        doc: doc(&method.attrs),
+        doc: doc(attributes),
         returns: returns(&signature.output),
     })
 }
@@ -145,6 +147,29 @@ fn returns(output: &ReturnType) -> Returns {
     }
 }
 
+/// The type a caller gets: `T` of `Result<T, ..>`, the type itself otherwise.
+pub fn result_type(output: &ReturnType) -> Result<Type> {
+    let ReturnType::Type(_, ty) = output else { return Ok(syn::parse_quote!(())) };
+    if returns(output) != Returns::Result {
+        return Ok((**ty).clone());
+    }
+    if let Type::Path(TypePath { path, .. }) = &**ty
+        && let Some(PathArguments::AngleBracketed(all)) = path.segments.last().map(|s| &s.arguments)
+        && let Some(GenericArgument::Type(inner)) = all.args.first()
+    {
+        return Ok(inner.clone());
+    }
+    Err(Error::new_spanned(ty, "say what callers get: `Result<Type, RpcError>`"))
+}
+
+impl Argument {
+    /// The name callers know a parameter by.
+    pub fn text(name: &Ident) -> String {
+        let text = name.to_string();
+        text.strip_prefix("r#").unwrap_or(&text).to_owned()
+    }
+}
+
 impl Method {
     /// The only value parameter, for handlers that get one thing.
     pub fn single_value(&self) -> Result<Option<&Type>> {
@@ -178,5 +203,56 @@ impl Method {
             Returns::Result => quote!(#call.map_err(::core::convert::Into::into).map(|_| ())),
             Returns::Nothing | Returns::Value => quote!({ #call; ::core::result::Result::Ok(()) }),
         }
+    }
+
+    /// The call of the registrar that serves this method, without the receiver. `callee` is the path of the function,
+    /// `agent` its `&self`.
+    pub fn registration(
+        &self,
+        access: &TokenStream,
+        name: &str,
+        callee: &TokenStream,
+        agent: &TokenStream,
+    ) -> TokenStream {
+        let mut declared = quote!(::volttron_client::Method::new(#name, #access));
+        let mut passed = vec![agent.clone()];
+        for argument in &self.arguments {
+            match argument {
+                Argument::Cx { by_reference: true } => passed.push(quote!(&request.cx)),
+                Argument::Cx { by_reference: false } => passed.push(quote!(request.cx.clone())),
+                Argument::Caller => passed.push(quote!(request.caller.clone())),
+                Argument::Value { name, ty, default } => {
+                    let text = Argument::text(name);
+                    let optional = last_name(ty).as_deref() == Some("Option");
+                    declared = match default {
+                        Some(value) => {
+                            quote!(#declared.optional(#text, ::volttron_client::__macros::json!(#value)))
+                        }
+                        None if optional => {
+                            quote!(#declared.optional(#text, ::volttron_client::__macros::Value::Null))
+                        }
+                        None => quote!(#declared.param(#text)),
+                    };
+                    passed.push(quote!(request.arg::<#ty>(#text)?));
+                }
+            }
+        }
+        if let Some(doc) = &self.doc {
+            declared = quote!(#declared.doc(#doc));
+        }
+        let call = quote!(#callee(#(#passed),*).await);
+        let result = match self.returns {
+            Returns::Result => quote!(#call.map_err(::core::convert::Into::into)),
+            Returns::Nothing => quote!({ #call; ::core::result::Result::Ok(()) }),
+            Returns::Value => quote!(::core::result::Result::Ok(#call)),
+        };
+        quote!(.rpc(
+            #declared,
+            |agent: ::std::sync::Arc<Self>, request: ::volttron_client::Request| async move {
+                let _ = &request;
+                let result: ::core::result::Result<_, ::volttron_client::RpcError> = #result;
+                result
+            }
+        ))
     }
 }

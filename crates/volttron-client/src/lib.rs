@@ -62,11 +62,11 @@ pub use peerlist::PeerEvent;
 #[cfg(feature = "zmq")]
 pub use program::{AgentMain, Package, Program, Start, StartError, run, run_with};
 pub use pubsub::{Publication, SubscribeOptions, Subscription};
-pub use rpc::{BatchCall, Call, Caller, Method, Request};
+pub use rpc::{BatchCall, Call, Caller, Method, Request, TypedCall};
 pub use schedule::JobHandle;
-pub use volttron_client_macros::agent;
 #[cfg(feature = "zmq")]
 pub use volttron_client_macros::main;
+pub use volttron_client_macros::{agent, interface};
 pub use volttron_utils as utils;
 pub use volttron_utils::headers::Headers;
 pub use volttron_utils::health::Status;
@@ -77,6 +77,7 @@ pub use web::{ResourceType, WebError, WebRequest, WebSocket};
 /// What the attribute macros write about; not for use by hand.
 #[doc(hidden)]
 pub mod __macros {
+    pub use serde::Serialize;
     pub use serde_json::{Value, json};
 }
 

@@ -10,6 +10,7 @@ use volttron_utils::json;
 use volttron_utils::jsonrpc::{self, Params};
 use volttron_utils::vip::subsystem;
 
+use super::typed::TypedCall;
 use crate::requests::Answer;
 use crate::{CallError, Cx};
 
@@ -31,6 +32,8 @@ pub struct Call {
     method: String,
     args: Vec<Value>,
     kwargs: Map<String, Value>,
+    /// An optional parameter was left out: what follows goes by name.
+    left_out: bool,
     params: Option<Params>,
     timeout: Duration,
     bad: Option<String>,
@@ -44,6 +47,7 @@ impl Call {
             method: method.to_owned(),
             args: Vec::new(),
             kwargs: Map::new(),
+            left_out: false,
             params: None,
             timeout: DEFAULT_TIMEOUT,
             bad: None,
@@ -69,6 +73,24 @@ impl Call {
             Err(e) => self.bad = Some(format!("argument '{name}': {e}")),
         }
         self
+    }
+
+    /// Adds the argument of the next parameter, `name`: by position as long as none was left out, then by name. `None`
+    /// leaves it out, so that the callee takes its default.
+    pub fn arg_or_default(mut self, name: &str, value: Option<impl Serialize>) -> Self {
+        match value {
+            Some(value) if self.left_out => self.named(name, value),
+            Some(value) => self.arg(value),
+            None => {
+                self.left_out = true;
+                self
+            }
+        }
+    }
+
+    /// Says which type the result has; the call is awaited instead of sent.
+    pub fn typed<R>(self) -> TypedCall<R> {
+        TypedCall::new(self)
     }
 
     /// Sets all arguments at once; what [`Call::arg`] and [`Call::named`] added is not sent.

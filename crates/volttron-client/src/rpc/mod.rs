@@ -10,6 +10,7 @@ mod dispatch;
 mod method;
 pub(crate) mod refusals;
 mod request;
+mod typed;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub use batch::BatchCall;
 pub use call::{Call, DEFAULT_TIMEOUT};
 pub use method::Method;
 pub use request::{Caller, Request};
+pub use typed::TypedCall;
 
 use crate::agent::MethodFn;
 use crate::{Cx, web};
