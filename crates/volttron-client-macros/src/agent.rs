@@ -1,8 +1,9 @@
 //! `#[agent]`: from an `impl` block to an implementation of `Agent`.
 
-use proc_macro2::TokenStream;
-use quote::quote;
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
 use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
 use syn::{Error, ImplItem, ItemImpl, LitStr, Path, Result, Token, Type, parenthesized};
 
 use crate::attributes::{self, Marker};
@@ -25,7 +26,12 @@ pub fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> 
         Ok(())
     });
     syn::parse::Parser::parse2(parser, arguments)?;
-    let mut block: ItemImpl = syn::parse2(item)?;
+    let mut block: ItemImpl = syn::parse2(item).map_err(|e| {
+        Error::new(
+            e.span(),
+            "`#[agent]` goes on the `impl` block that holds the handlers: `#[agent] impl Pump { .. }`",
+        )
+    })?;
     if let Some((_, path, _)) = &block.trait_ {
         return Err(Error::new_spanned(
             path,
@@ -92,10 +98,13 @@ fn register(marker: &Marker, method: &Method) -> Result<TokenStream> {
         }
         Marker::Subscribe { prefix, all_platforms } => {
             if method.single_value()?.is_none() {
-                return Err(Error::new(method.name.span(), "a subscription handler takes a `Publication`"));
+                return Err(Error::new(
+                    method.name.span(),
+                    "a subscription handler takes what was published: add a parameter, `publication: Publication`",
+                ));
             }
             let call = call(method, &quote!(publication))?;
-            Ok(quote!(.subscribe_with(
+            Ok(quote_spanned!(method.at=> .subscribe_with(
                 #prefix,
                 ::volttron_client::SubscribeOptions {
                     all_platforms: #all_platforms,
@@ -109,15 +118,15 @@ fn register(marker: &Marker, method: &Method) -> Result<TokenStream> {
         Marker::Config { pattern, actions } => config(pattern, actions.as_ref(), method),
         Marker::Every(period) => {
             let (call, millis) = (plain(method)?, period.as_millis() as u64);
-            Ok(quote!(.every(::core::time::Duration::from_millis(#millis), #call)))
+            Ok(quote_spanned!(method.at=> .every(::core::time::Duration::from_millis(#millis), #call)))
         }
         Marker::Cron(expression) => {
             let call = plain(method)?;
-            Ok(quote!(.cron(#expression, #call)))
+            Ok(quote_spanned!(method.at=> .cron(#expression, #call)))
         }
         Marker::On(registrar_method) => {
             let call = plain(method)?;
-            Ok(quote!(.#registrar_method(#call)))
+            Ok(quote_spanned!(method.at=> .#registrar_method(#call)))
         }
     }
 }
@@ -125,7 +134,7 @@ fn register(marker: &Marker, method: &Method) -> Result<TokenStream> {
 /// A call of the method with a typed result, for use in an async block.
 fn call(method: &Method, value: &TokenStream) -> Result<TokenStream> {
     let (name, arguments) = (&method.name, method.pass(value)?);
-    let outcome = method.outcome(&quote!(agent.#name(#(#arguments),*).await));
+    let outcome = method.outcome(&quote_spanned!(method.at=> Self::#name(&agent, #(#arguments),*).await));
     Ok(quote! {
         let outcome: ::core::result::Result<(), ::volttron_client::AgentError> = #outcome;
         outcome
@@ -135,10 +144,13 @@ fn call(method: &Method, value: &TokenStream) -> Result<TokenStream> {
 /// The closure of a handler that gets nothing but `&Cx`.
 fn plain(method: &Method) -> Result<TokenStream> {
     if let Some(ty) = method.single_value()? {
-        return Err(Error::new_spanned(ty, "this handler gets only `&Cx`"));
+        return Err(Error::new_spanned(
+            ty,
+            "this handler gets nothing but `&Cx`: keep what it needs in the agent's struct",
+        ));
     }
     let call = call(method, &quote!())?;
-    Ok(quote!(|agent: ::std::sync::Arc<Self>, cx: ::volttron_client::Cx| async move {
+    Ok(quote_spanned!(method.at=> |agent: ::std::sync::Arc<Self>, cx: ::volttron_client::Cx| async move {
         let _ = &cx;
         #call
     }))
@@ -146,7 +158,11 @@ fn plain(method: &Method) -> Result<TokenStream> {
 
 fn config(pattern: &LitStr, actions: Option<&TokenStream>, method: &Method) -> Result<TokenStream> {
     let ty = method.single_value()?.ok_or_else(|| {
-        Error::new(method.name.span(), "a configuration handler takes a `ConfigEvent` or the contents")
+        Error::new(
+            method.name.span(),
+            "a configuration handler takes the entry: add a parameter, `config: MyConfig` for its contents or \
+             `event: ConfigEvent` for the whole event",
+        )
     })?;
     let whole_event = method::last_name(ty).as_deref() == Some("ConfigEvent");
     // Contents exist when an entry is new or updated; only a handler of events hears of deletions by default.
@@ -155,9 +171,13 @@ fn config(pattern: &LitStr, actions: Option<&TokenStream>, method: &Method) -> R
         (None, true) => quote!(::volttron_client::Actions::ALL),
         (None, false) => quote!(::volttron_client::Actions::CONTENTS),
     };
-    let value = if whole_event { quote!(event) } else { quote!(event.parse::<#ty>()?) };
+    let value = if whole_event {
+        quote!(event)
+    } else {
+        quote_spanned!(Span::call_site().located_at(ty.span())=> ::volttron_client::__macros::contents::<#ty>(&event)?)
+    };
     let call = call(method, &value)?;
-    Ok(quote!(.config(
+    Ok(quote_spanned!(method.at=> .config(
         #pattern,
         #actions,
         |agent: ::std::sync::Arc<Self>,

@@ -89,7 +89,7 @@ fn extend(interface: &mut ItemTrait, registrations: &[TokenStream]) {
     let name = &interface.ident;
     let message = format!("`{{Self}}` does not serve the interface `{name}`");
     let note =
-        format!("write `impl {name} for {{Self}} {{ .. }}` with the interface's methods as `async fn`s");
+        format!("write `impl {name} for {{Self}} {{{{ .. }}}}` with the interface's methods as `async fn`s");
     interface
         .attrs
         .push(syn::parse_quote!(#[diagnostic::on_unimplemented(message = #message, note = #note)]));

@@ -1,7 +1,8 @@
 //! One marked method: what it takes, and the closure that calls it.
 
-use proc_macro2::TokenStream;
-use quote::quote;
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
 use syn::{
     Attribute, Error, Expr, FnArg, GenericArgument, Ident, Pat, PathArguments, Result, ReturnType, Signature,
 };
@@ -20,6 +21,10 @@ pub enum Argument {
 /// A marked method, checked.
 pub struct Method {
     pub name: Ident,
+    /// Where the compiler points when what is written about this method does not fit.
+    pub at: Span,
+    /// The same for its result.
+    pub result_at: Span,
     pub arguments: Vec<Argument>,
     pub doc: Option<String>,
     pub returns: Returns,
@@ -37,7 +42,10 @@ pub enum Returns {
 /// Checks a method and takes our attributes off its parameters.
 pub fn read(signature: &mut Signature, attributes: &[Attribute]) -> Result<Method> {
     if signature.asyncness.is_none() {
-        return Err(Error::new_spanned(signature.fn_token, "handlers are `async fn`"));
+        return Err(Error::new_spanned(
+            signature.fn_token,
+            "handlers are `async fn`, whether they wait or not: write `async fn`",
+        ));
     }
     if !signature.generics.params.is_empty() {
         return Err(Error::new_spanned(
@@ -51,10 +59,12 @@ pub fn read(signature: &mut Signature, attributes: &[Attribute]) -> Result<Metho
         Some(other) => {
             return Err(Error::new_spanned(
                 other,
-                "handlers take `&self`: they run at the same time; keep what changes behind a Mutex or an atomic",
+                "write `&self`: handlers run at the same time; what changes goes into a `Mutex` or an atomic in the struct",
             ));
         }
-        None => return Err(Error::new_spanned(&signature.ident, "handlers take `&self`")),
+        None => {
+            return Err(Error::new_spanned(&signature.ident, "handlers take the agent: write `&self` first"));
+        }
     }
     let mut arguments = Vec::new();
     for input in inputs {
@@ -65,10 +75,20 @@ pub fn read(signature: &mut Signature, attributes: &[Attribute]) -> Result<Metho
     }
     Ok(Method {
         name: signature.ident.clone(),
+        at: at(signature.ident.span()),
+        result_at: match &signature.output {
+            ReturnType::Default => at(signature.ident.span()),
+            ReturnType::Type(_, ty) => at(ty.span()),
+        },
         arguments,
         doc: doc(attributes),
         returns: returns(&signature.output),
     })
+}
+
+/// A place in the author's code, with the names that are known where the attribute stands.
+fn at(place: Span) -> Span {
+    Span::call_site().located_at(place)
 }
 
 fn argument(pattern: &Pat, ty: &Type, default: Option<Expr>) -> Result<Argument> {
@@ -82,10 +102,15 @@ fn argument(pattern: &Pat, ty: &Type, default: Option<Expr>) -> Result<Argument>
         Some("Caller") if !by_reference => return Ok(Argument::Caller),
         _ => {}
     }
+    if by_reference
+        && let Some(name @ ("Caller" | "Publication" | "ConfigEvent")) = last_name(inner).as_deref()
+    {
+        return Err(Error::new_spanned(ty, format!("handlers get their own `{name}`: write it without `&`")));
+    }
     if by_reference {
         return Err(Error::new_spanned(
             ty,
-            "parameters are owned values (`String`, not `&str`); only `&Cx` is a reference",
+            "parameters are owned values: write `String` for `&str`, `Vec<T>` for `&[T]`; only `&Cx` is a reference",
         ));
     }
     let Pat::Ident(name) = pattern else {
@@ -200,7 +225,11 @@ impl Method {
     /// `call` as a handler's result.
     pub fn outcome(&self, call: &TokenStream) -> TokenStream {
         match self.returns {
-            Returns::Result => quote!(#call.map_err(::core::convert::Into::into).map(|_| ())),
+            Returns::Result => {
+                let error =
+                    quote_spanned!(self.result_at=> |error| ::volttron_client::__macros::agent_error(error));
+                quote!(#call.map_err(#error).map(|_| ()))
+            }
             Returns::Nothing | Returns::Value => quote!({ #call; ::core::result::Result::Ok(()) }),
         }
     }
@@ -233,25 +262,30 @@ impl Method {
                         }
                         None => quote!(#declared.param(#text)),
                     };
-                    passed.push(quote!(request.arg::<#ty>(#text)?));
+                    passed.push(quote_spanned!(at(ty.span())=> ::volttron_client::__macros::parameter::<#ty>(&request, #text)?));
                 }
             }
         }
         if let Some(doc) = &self.doc {
             declared = quote!(#declared.doc(#doc));
         }
-        let call = quote!(#callee(#(#passed),*).await);
+        let call = quote_spanned!(self.at=> #callee(#(#passed),*).await);
         let result = match self.returns {
-            Returns::Result => quote!(#call.map_err(::core::convert::Into::into)),
+            Returns::Result => {
+                let error =
+                    quote_spanned!(self.result_at=> |error| ::volttron_client::__macros::rpc_error(error));
+                quote!(#call.map_err(#error))
+            }
             Returns::Nothing => quote!({ #call; ::core::result::Result::Ok(()) }),
             Returns::Value => quote!(::core::result::Result::Ok(#call)),
         };
-        quote!(.rpc(
+        let checked = quote_spanned!(self.result_at=> ::volttron_client::__macros::answer(result));
+        quote_spanned!(self.at=> .rpc(
             #declared,
             |agent: ::std::sync::Arc<Self>, request: ::volttron_client::Request| async move {
                 let _ = &request;
                 let result: ::core::result::Result<_, ::volttron_client::RpcError> = #result;
-                result
+                #checked
             }
         ))
     }

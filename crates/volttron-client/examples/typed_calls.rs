@@ -58,7 +58,7 @@ async fn main() -> Result<(), CallError> {
     let before = points.set("hall/heat", 20.0).await?;
     println!("before: {before:?}; now: {:?}", points.list(None).await?);
     match points.set("hall/heat", 90.0).await {
-        Err(CallError::Remote(error)) => println!("refused: {}", error.message),
+        Err(error @ CallError::Remote(_)) => println!("refused: {error}"),
         other => println!("{other:?}"),
     }
     building.stop().await;

@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod commands;
+mod foreground;
+mod newer;
 mod older;
 mod remote;
 mod side_by_side;

@@ -11,7 +11,7 @@ use volttron_tests::wait::until;
 use crate::site::{PATIENCE, Site, classic};
 
 /// The interpreter that the environment with VOLTTRON was made from.
-fn bare(python: &Path) -> PathBuf {
+pub fn bare(python: &Path) -> PathBuf {
     let root = python.ancestors().nth(2).expect("an environment");
     let text = fs::read_to_string(root.join("pyvenv.cfg")).expect("pyvenv.cfg");
     let home = text.lines().find_map(|line| line.strip_prefix("home = ")).expect("its origin");

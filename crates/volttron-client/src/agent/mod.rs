@@ -45,6 +45,10 @@ use crate::{AgentError, Cx};
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an agent",
+    note = "put `#[agent]` on the `impl` block of `{Self}` that holds its handlers, or implement `Agent` by hand"
+)]
 pub trait Agent: Send + Sync + Sized + 'static {
     /// Class name, as alert topics show it (`alerts/<NAME>/...`).
     const NAME: &'static str;
@@ -54,6 +58,10 @@ pub trait Agent: Send + Sync + Sized + 'static {
 }
 
 /// What a handler may return: nothing, or a `Result` whose error is logged and counted.
+#[diagnostic::on_unimplemented(
+    message = "a handler cannot return `{Self}`",
+    note = "return nothing, or `Result<(), AgentError>`"
+)]
 pub trait Outcome: Send + 'static {
     /// As a result.
     fn into_result(self) -> Result<(), AgentError>;

@@ -9,6 +9,7 @@ use clap::Args;
 use super::output::Output;
 use super::{Vctl, seconds};
 use crate::install::Build;
+use crate::install::python::Settings;
 use crate::ops::OpError;
 use crate::ops::run::{Request, run as run_agent};
 
@@ -19,10 +20,12 @@ use crate::ops::run::{Request, run as run_agent};
     Examples:\n  \
     vctl run .                                              the crate in this directory\n  \
     vctl run ./target/debug/pump-watch --vip-identity pump  a program that is built already\n  \
-    vctl run . --agent-config config.yml --capability can_write"
+    vctl run . --agent-config config.yml --capability can_write\n  \
+    vctl run ./my_python_agent                              a Python agent in a directory\n  \
+    vctl run pypi:volttron-listener==0.2.0rc0               one from PyPI"
 )]
 pub struct RunArgs {
-    /// Crate directory, .crate file, program, or name of a crate
+    /// Crate directory, .crate file, program, or name of a crate; of a Python agent its directory, wheel, or pypi:NAME
     path: String,
     /// VIP identity; the crate's default, made unique, if not given
     #[arg(long, value_name = "IDENTITY")]
@@ -33,12 +36,15 @@ pub struct RunArgs {
     /// What it may do, besides editing its own configuration entries; may be repeated
     #[arg(long = "capability", value_name = "NAME")]
     capabilities: Vec<String>,
-    /// Which program, where the crate has several
+    /// Which program, where the crate has several; which console script of a Python package
     #[arg(long, value_name = "NAME")]
     bin: Option<String>,
     /// Build profile
     #[arg(long, value_name = "NAME", default_value = "dev")]
     profile: String,
+    /// Interpreter for a Python agent
+    #[arg(long, value_name = "PATH")]
+    python: Option<PathBuf>,
     /// Do not use the network
     #[arg(long)]
     offline: bool,
@@ -61,6 +67,14 @@ pub(super) async fn run(vctl: &Vctl, args: RunArgs, out: &mut Output) -> Result<
         limit: seconds(BUILD_LIMIT_S),
         verbose: vctl.verbose,
     };
+    let configured = Settings::from_home(vctl.home());
+    let python = Settings {
+        interpreter: args.python.or(configured.interpreter.clone()),
+        script: args.bin.clone(),
+        offline: args.offline,
+        verbose: vctl.verbose,
+        ..configured
+    };
     let request = Request {
         path: args.path,
         identity: args.vip_identity,
@@ -68,6 +82,7 @@ pub(super) async fn run(vctl: &Vctl, args: RunArgs, out: &mut Output) -> Result<
         capabilities: args.capabilities,
         args: args.args,
         build,
+        python,
     };
     let told = |identity: &str| out.complain(&format!("Running as {identity}; Ctrl-C stops it"));
     let status = run_agent(&session, vctl.home(), request, told).await?;

@@ -265,6 +265,7 @@ fn manifest(staged: &StagedAgent, exec: String) -> Manifest {
         env: staged.env.clone(),
         runtime: if staged.python.is_some() { Runtime::Python } else { Runtime::Native },
         classic: staged.python.as_ref().is_some_and(|p| p.classic),
+        for_11: staged.python.as_ref().is_some_and(|p| p.for_11),
         installed: format_timestamp(jiff::Timestamp::now()),
         installed_by: staged.installed_by.clone(),
         restart: None,

@@ -81,14 +81,17 @@ fn write_program(site: &Site<'_>, staged: &StagedAgent, hash: &str, root: &Path)
     site.rename(&temporary, root)
 }
 
-/// Deletes programs that no agent and no history refers to, and what is half done. An agent that still runs one keeps it
+/// Deletes programs that no agent, no history and no run refers to, and what is half done. An agent that still runs one keeps it
 /// until it ends. They are out of the way at once. The caller holds the lock.
 pub(super) fn drop_unused(site: &Site<'_>) -> Result<(), InstallError> {
     let used = used(site.home);
     let shared = python::runtimes_of(site.home, &used);
+    let held = python::held(site.home);
     for entry in fs::read_dir(site.home.bin()).into_iter().flatten().flatten() {
         let (name, mut path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
-        let needed = shared.contains(&name) || used.iter().any(|exec| exec.contains(&format!("/{name}/")));
+        let needed = shared.contains(&name)
+            || held.contains(&name)
+            || used.iter().any(|exec| exec.contains(&format!("/{name}/")));
         if name == ".lock" || needed {
             continue;
         }

@@ -1,6 +1,9 @@
 //! `vctl run`: an agent of this machine in the foreground, not installed (lifecycle.md section 10).
 //!
-//! Owns a temporary identity: a key pair that lives as long as the run, and its entry in the rules. Native agents only.
+//! Owns a temporary identity: a key pair that lives as long as the run, and its entry in the rules. How a Python agent is
+//! started is in [`python`].
+
+mod python;
 
 use std::ffi::OsString;
 use std::fs;
@@ -21,7 +24,7 @@ use super::auth::{AuthOpError, Rules};
 use super::session::authentication_is_off;
 use super::{OpError, Session};
 use crate::auth::entry::Entry;
-use crate::install::{self, Build, InstallError, Source, Wanted};
+use crate::install::{self, Build, InstallError, StagedAgent, Wanted};
 use crate::supervisor::launcher::prepare_child;
 
 /// How long an agent may take to stop once it is asked to.
@@ -30,10 +33,20 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// Begins the comment of an entry that a run made; the number of its process follows.
 const COMMENT: &str = "vctl run, process ";
 
+/// What an agent inside the platform has in its environment, and this one has not.
+const INHERITED: [&str; 6] = [
+    "AGENT_UUID",
+    "AGENT_TAG",
+    "AGENT_CONFIG",
+    "AGENT_KEYSTORE",
+    "AGENT_CREDENTIALS",
+    "_LAUNCHED_BY_PLATFORM",
+];
+
 /// What to run.
 #[derive(Debug)]
 pub struct Request<'a> {
-    /// Crate directory, `.crate` file, program, or name of a crate.
+    /// Crate directory, `.crate` file, program, or name of a crate; directory, wheel or requirement of a Python agent.
     pub path: String,
     /// Identity; without it the package's default, made unique.
     pub identity: Option<String>,
@@ -45,6 +58,8 @@ pub struct Request<'a> {
     pub args: Vec<OsString>,
     /// How to build a crate.
     pub build: Build<'a>,
+    /// How to prepare a Python agent.
+    pub python: install::python::Settings,
 }
 
 /// Runs an agent until it ends or a signal ends it. `told` hears the identity once it is known. The exit status is the
@@ -55,7 +70,7 @@ pub async fn run(
     request: Request<'_>,
     told: impl FnOnce(&str),
 ) -> Result<ExitStatus, OpError> {
-    let stage = home.cache().join("run").join(uuid::Uuid::new_v4().to_string());
+    let stage = install::python::runs(home).join(uuid::Uuid::new_v4().to_string());
     let outcome = run_in(&stage, session, home, request, told).await;
     // Disposable; what stays behind costs only space.
     let _ = fs::remove_dir_all(&stage);
@@ -70,28 +85,26 @@ async fn run_in(
     told: impl FnOnce(&str),
 ) -> Result<ExitStatus, OpError> {
     let source = install::recognise(&request.path, None, None)?;
-    if matches!(source, Source::PythonDir(_) | Source::Wheel(_) | Source::Requirement(_)) {
-        return Err(OpError::Refused(
-            "vctl run starts native agents; start a Python agent with its own interpreter and the variables that \
-             `vctl auth enroll IDENTITY` prints, or install it"
-                .to_owned(),
-        ));
-    }
-    let wanted = Wanted { config: request.config.clone(), ..Wanted::default() };
+    let wanted = Wanted { config: request.config.clone(), python: request.python, ..Wanted::default() };
     let config = wanted.read_config(&source)?.map(|(path, _)| path);
     let staged = install::prepare(home, &source, &request.build, stage, wanted, None).await?;
     let identity = match request.identity {
         Some(identity) => checked(identity)?,
         None => unique(staged.default_identity.as_deref().unwrap_or(&staged.package)),
     };
-    let data = stage.join("data");
-    fs::create_dir_all(&data).map_err(|e| failed(&data, e))?;
+    let Prepared { mut command, data, config } = match &staged.python {
+        Some(environment) => python::prepare(home, stage, &staged, environment, config)?,
+        None => native(stage, &staged, config)?,
+    };
     let keys = if authentication_is_off(home) { None } else { Some(KeyPair::generate()) };
-    let mut command = Command::new(&staged.program);
     command.args(&request.args).env("VOLTTRON_HOME", home.path()).env("AGENT_VIP_IDENTITY", &identity);
     command.env("AGENT_DATA_DIR", &data).env("VOLTTRON_VIP_ADDR", session.address());
-    for name in ["AGENT_UUID", "AGENT_TAG", "AGENT_CONFIG", "AGENT_KEYSTORE", "_LAUNCHED_BY_PLATFORM"] {
+    for name in INHERITED {
         command.env_remove(name);
+    }
+    if staged.python.is_some() {
+        // As the supervisor tells agents; the Python library assumes authentication otherwise.
+        command.env("AUTH_ENABLED", if keys.is_some() { "True" } else { "False" }).env("MESSAGEBUS", "zmq");
     }
     if let Some(config) = config {
         command.env("AGENT_CONFIG", fs::canonicalize(&config).map_err(|e| failed(&config, e))?);
@@ -99,8 +112,11 @@ async fn run_in(
     let rules = Rules::new(home, Some(session.cx()));
     if let Some(keys) = &keys {
         let server: String = session.control("serverkey").send().await?;
-        command.env("AGENT_PUBLICKEY", keys.public.to_string()).env("VOLTTRON_SERVERKEY", server);
+        command.env("AGENT_PUBLICKEY", keys.public.to_string()).env("VOLTTRON_SERVERKEY", &server);
         command.env("AGENT_SECRETKEY", keys.secret.reveal().as_str());
+        if let Some(environment) = &staged.python {
+            python::give_keys(&mut command, home, environment, &identity, keys, &server)?;
+        }
         forget(session, &rules, None).await?;
         admit(&rules, &identity, keys, &request.capabilities).await?;
     }
@@ -113,6 +129,20 @@ async fn run_in(
         }
     }
     status
+}
+
+/// What is run, and where.
+struct Prepared {
+    command: Command,
+    /// The agent's directory for what it keeps.
+    data: PathBuf,
+    config: Option<PathBuf>,
+}
+
+fn native(stage: &Path, staged: &StagedAgent, config: Option<PathBuf>) -> Result<Prepared, OpError> {
+    let data = stage.join("data");
+    fs::create_dir_all(&data).map_err(|e| failed(&data, e))?;
+    Ok(Prepared { command: Command::new(&staged.program), data, config })
 }
 
 fn failed(path: &Path, source: io::Error) -> OpError {

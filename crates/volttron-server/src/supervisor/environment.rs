@@ -54,7 +54,10 @@ pub fn launch_spec(home: &Home, facts: &PlatformFacts, agent: &InstalledAgent) -
     }
     fill(&mut spec, home, facts, agent);
     if manifest.runtime == Runtime::Python {
-        python::adapt(&mut spec, home, agent, manifest.classic)?;
+        python::adapt(&mut spec, home, agent, manifest)?;
+        if manifest.for_11 {
+            python::give_credentials(&mut spec, home, facts, agent)?;
+        }
     }
     spec.set.extend(manifest.env.iter().map(|(name, value)| (name.clone(), OsString::from(value))));
     Ok(spec)
@@ -64,7 +67,7 @@ pub fn launch_spec(home: &Home, facts: &PlatformFacts, agent: &InstalledAgent) -
 pub(super) fn fill(spec: &mut LaunchSpec, home: &Home, facts: &PlatformFacts, agent: &InstalledAgent) {
     let config = agent.config().map(OsString::from);
     let public = keystore::load(&agent.keystore()).ok().map(|pair| pair.public.to_string().into());
-    let values: [(&'static str, Option<OsString>); 15] = [
+    let values: [(&'static str, Option<OsString>); 16] = [
         ("VOLTTRON_HOME", Some(home.path().into())),
         ("AGENT_VIP_IDENTITY", Some(agent.identity.clone().into())),
         ("AGENT_UUID", Some(agent.uuid.clone().into())),
@@ -75,6 +78,7 @@ pub(super) fn fill(spec: &mut LaunchSpec, home: &Home, facts: &PlatformFacts, ag
         ("AGENT_KEYSTORE", Some(agent.keystore().into())),
         ("AGENT_PUBLICKEY", public),
         ("AGENT_SECRETKEY", None),
+        ("AGENT_CREDENTIALS", None),
         ("VOLTTRON_SERVERKEY", facts.server_key.clone().map(Into::into)),
         ("VOLTTRON_VIP_ADDR", Some(facts.vip_address.clone().into())),
         ("MESSAGEBUS", Some(facts.message_bus.clone().into())),

@@ -45,6 +45,9 @@ pub struct Manifest {
     /// A Python agent written for 9.x: started in the directory of its package, as there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub classic: bool,
+    /// A Python agent written for 11.x: finds its keys as there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub for_11: bool,
     /// When it was installed, as text.
     #[serde(default)]
     pub installed: String,

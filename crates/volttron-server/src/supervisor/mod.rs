@@ -5,6 +5,7 @@
 //! Start reading at [`Supervisor`].
 
 mod adoption;
+pub(crate) mod credentials;
 mod ends;
 pub mod environment;
 pub mod installed;

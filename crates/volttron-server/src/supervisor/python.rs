@@ -10,8 +10,9 @@ use volttron_utils::files;
 use volttron_utils::home::Home;
 use volttron_utils::keys::keystore;
 
+use super::credentials;
 use super::environment::{PlatformFacts, fill};
-use super::installed::InstalledAgent;
+use super::installed::{InstalledAgent, Manifest};
 use super::launcher::LaunchSpec;
 use crate::install::python::on_path;
 
@@ -23,7 +24,7 @@ pub(super) fn adapt(
     spec: &mut LaunchSpec,
     home: &Home,
     agent: &InstalledAgent,
-    classic: bool,
+    manifest: &Manifest,
 ) -> Result<(), String> {
     give_keys(spec, agent)?;
     // Python finds its environment by the path it is called with.
@@ -38,7 +39,7 @@ pub(super) fn adapt(
     }
     // There it finds its data in a directory named after where it runs, and its keys.
     let package = agent.package_dir(home);
-    if classic && package.is_dir() {
+    if manifest.classic && package.is_dir() {
         spec.cwd = package;
     }
     Ok(())
@@ -101,6 +102,24 @@ fn give_keys(spec: &mut LaunchSpec, agent: &InstalledAgent) -> Result<(), String
     spec.set.push(("AGENT_SECRETKEY".into(), keys.secret.reveal().to_string().into()));
     spec.unset.extend(["AGENT_KEYSTORE", "PYTHONHOME", "__PYVENV_LAUNCHER__"]);
     Ok(())
+}
+
+/// Agents of 11.x take their keys from one variable, and the platform's from a file of the home.
+pub(super) fn give_credentials(
+    spec: &mut LaunchSpec,
+    home: &Home,
+    facts: &PlatformFacts,
+    agent: &InstalledAgent,
+) -> Result<(), String> {
+    let Some(server_key) = &facts.server_key else {
+        return Err(
+            "agents of 11.x cannot run on a platform without authentication (allow-auth = False)".to_owned()
+        );
+    };
+    let keys = keystore::load(&agent.keystore()).map_err(|e| e.to_string())?;
+    spec.unset.retain(|name| *name != "AGENT_CREDENTIALS");
+    spec.set.push(("AGENT_CREDENTIALS".into(), credentials::of_agent(&agent.identity, &keys).into()));
+    credentials::publish(home, server_key)
 }
 
 /// A list of directories as the platform has it, with one more in front.

@@ -29,6 +29,9 @@ pub(super) struct Facts {
     /// Whether it has the client library of 10.x.
     #[serde(default)]
     pub client: bool,
+    /// Whether that is the one of 11.x.
+    #[serde(default)]
+    pub client_of_11: bool,
     /// Whether it has the modules of 9.x.
     #[serde(default)]
     pub classic: bool,
@@ -99,9 +102,10 @@ impl Interpreter {
         Path::new("lib").join(format!("python{major}.{minor}")).join("site-packages")
     }
 
-    /// Whether agents find VOLTTRON in it, and everything else it has.
-    pub fn has_volttron(&self) -> bool {
-        self.facts.client || self.facts.classic
+    /// Whether agents find the VOLTTRON they are written for in it, and everything else it has.
+    pub fn has_volttron(&self, for_11: bool) -> bool {
+        let facts = &self.facts;
+        if for_11 { facts.client_of_11 } else { facts.classic || (facts.client && !facts.client_of_11) }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Each version of a package gets a virtual environment of its own below `bin/`, made with the `python` first on PATH. What
 //! all agents need, the client library of VOLTTRON, comes from that interpreter if it has it; otherwise it is installed
-//! once beside the agents (`runtime`) and shared. Agents written for 9.x find their module names there too (`classic`).
+//! once beside the agents (`runtime`) and shared. Agents written for 9.x find their module names there too (`classic`);
+//! those for 11.x, whose library has the same module names and another inside, have a shared environment of their own.
 //!
 //! Owns finding the interpreter, calling pip, and what lies in these environments. Must never run code of an agent in a
 //! process of ours, nor change the directory or wheel that the operator named.
@@ -10,6 +11,7 @@
 mod classic;
 mod environment;
 mod interpreter;
+mod lease;
 mod prepare;
 mod run;
 mod runtime;
@@ -25,11 +27,15 @@ use volttron_utils::config::OptionFile;
 use volttron_utils::home::Home;
 
 pub use interpreter::on_path;
+pub use lease::{held, hold, runs};
 pub use prepare::{Prepared, prepare};
 pub use store::{runtimes_of, store};
 
 /// The client library that agents get if the interpreter has none: the newest that runs unmodified agents.
 const CLIENT: &str = "volttron==10.0.5rc4";
+
+/// What agents written for 11.x get instead: its library, and its message bus.
+const CLIENT_11: [&str; 2] = ["volttron-core==2.0.0rc38", "volttron-lib-zmq==2.0.0rc11"];
 
 /// How Python agents are installed.
 #[derive(Clone, Debug, Default)]
@@ -71,8 +77,14 @@ impl Settings {
         }
     }
 
-    fn client(&self) -> Vec<String> {
-        if self.client.is_empty() { vec![CLIENT.to_owned()] } else { self.client.clone() }
+    /// The requirements of the client library, of that of 11.x if it is asked for. What is configured counts for agents
+    /// of its own generation.
+    fn client(&self, for_11: bool) -> Vec<String> {
+        let configured_11 = self.client.iter().any(|text| wheel::is_of_11(text));
+        if !self.client.is_empty() && configured_11 == for_11 {
+            return self.client.clone();
+        }
+        if for_11 { CLIENT_11.map(str::to_owned).to_vec() } else { vec![CLIENT.to_owned()] }
     }
 }
 
@@ -87,6 +99,9 @@ pub struct Staged {
     pub args: Vec<String>,
     /// Written for 9.x: started in a directory as there.
     pub classic: bool,
+    /// Written for 11.x: finds its keys where those agents look.
+    #[serde(default)]
+    pub for_11: bool,
     /// The shared environment that it builds on.
     pub runtime: Option<Shared>,
 }

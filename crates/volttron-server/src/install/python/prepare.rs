@@ -85,11 +85,11 @@ impl<'a> Work<'a> {
 
     async fn wheel(&self, path: &Path, origin: &Path) -> Result<Prepared, String> {
         let wheel = Wheel::look(path, self.python, self.run).await?;
-        let key = self.key("wheel", &wheel.sha256);
+        let key = self.key("wheel", &wheel.sha256, wheel.for_11());
         if let Some(found) = self.find(&key) {
             return Ok(found);
         }
-        let base = self.base(wheel.wants_client()).await?;
+        let base = self.base(wheel.wants_client(), wheel.for_11()).await?;
         self.finish(base, path, wheel, key, None, json!({"kind": "wheel", "path": origin})).await
     }
 
@@ -98,11 +98,11 @@ impl<'a> Work<'a> {
         let (from, to) = (path.to_path_buf(), copy.clone());
         let tree = tokio::task::spawn_blocking(move || tree::copy(&from, &to)).await;
         let tree = tree.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
-        let key = self.key("directory", &tree.sha256);
+        let key = self.key("directory", &tree.sha256, tree.for_11);
         if let Some(found) = self.find(&key) {
             return Ok(found);
         }
-        let base = self.base(true).await?;
+        let base = self.base(true, tree.for_11).await?;
         let environment = &base.environment;
         if tree.classic {
             self.add_classic(environment)?;
@@ -125,21 +125,30 @@ impl<'a> Work<'a> {
                 "this is not a requirement as pip takes it, such as volttron-listener==0.2.0rc0".into()
             );
         }
-        let base = self.base(true).await?;
+        let mut base = self.base(true, false).await?;
         let wheels = self.stage.join("wheels");
         let words = ["--no-deps", "--wheel-dir", &*wheels.to_string_lossy(), text];
         base.environment.pip(&format!("Getting {text}"), "wheel", &words).await?;
         let path = only_wheel(&wheels)?;
         let wheel = Wheel::look(&path, self.python, self.run).await?;
-        let key = self.key("requirement", &wheel.sha256);
+        let key = self.key("requirement", &wheel.sha256, wheel.for_11());
         if let Some(found) = self.find(&key) {
             return Ok(found);
+        }
+        if wheel.for_11() {
+            // Only its metadata told.
+            for made in
+                ["environment", "runtime"].map(|name| self.stage.join(name)).iter().filter(|p| p.exists())
+            {
+                fs::remove_dir_all(made).map_err(|e| format!("{}: {e}", made.display()))?;
+            }
+            base = self.base(true, true).await?;
         }
         self.finish(base, &path, wheel, key, None, json!({"kind": "pypi", "requirement": text})).await
     }
 
     /// What decides whether two installations give the same environment.
-    fn key(&self, kind: &str, content: &str) -> String {
+    fn key(&self, kind: &str, content: &str, for_11: bool) -> String {
         let s = self.settings;
         let mut digest = Sha256::new();
         for part in [
@@ -147,7 +156,7 @@ impl<'a> Work<'a> {
             content,
             &self.python.program.to_string_lossy(),
             &self.python.version(),
-            &s.client().join(" "),
+            &s.client(for_11).join(" "),
             s.script.as_deref().unwrap_or_default(),
             if s.skip_requirements { "without requirements" } else { "" },
         ] {
@@ -162,19 +171,22 @@ impl<'a> Work<'a> {
     }
 
     /// An environment with the client library beneath, if it is `wanted`.
-    async fn base(&self, wanted: bool) -> Result<Base<'a>, String> {
+    async fn base(&self, wanted: bool, for_11: bool) -> Result<Base<'a>, String> {
         let root = self.stage.join("environment");
         let make = |beneath| Environment::make(root, self.python, self.run, self.settings, beneath);
-        if self.python.has_volttron() {
+        if self.python.has_volttron(for_11) {
             return Ok(Base { environment: make(self.python.facts.paths.clone()).await?, runtime: None });
         }
         if !wanted {
             return Ok(Base { environment: make(Vec::new()).await?, runtime: None });
         }
-        let runtime = runtime::get(self.home, self.stage, self.python, self.run, self.settings).await?;
+        let runtime =
+            runtime::get(self.home, self.stage, self.python, self.run, self.settings, for_11).await?;
         let beneath = runtime.root.join(self.python.site_packages());
         let mut environment = make(vec![beneath]).await?;
-        environment.constrain(self.stage).map_err(|e| e.to_string())?;
+        if !for_11 {
+            environment.constrain(self.stage).map_err(|e| e.to_string())?;
+        }
         Ok(Base { environment, runtime: Some(runtime) })
     }
 
@@ -222,6 +234,7 @@ impl<'a> Work<'a> {
             moves.push((&runtime.root, &runtime.home));
         }
         environment.rename_paths(&moves).map_err(|e| e.to_string())?;
+        let for_11 = wheel.for_11();
         let ledger = Ledger {
             package: wheel.name,
             version: wheel.version,
@@ -230,6 +243,7 @@ impl<'a> Work<'a> {
             python: self.python.version(),
             args,
             classic: wheel.classic,
+            for_11,
             identity: identity.or(wheel.identity),
             config: wheel.config,
             runtime: runtime.as_ref().map(|r| r.shared.name.clone()),
@@ -246,7 +260,14 @@ fn prepared(root: PathBuf, ledger: Ledger, name: Option<String>) -> Prepared {
     let name = name.unwrap_or_else(|| root.file_name().unwrap_or_default().to_string_lossy().into_owned());
     let runtime = ledger.runtime.map(|name| super::Shared { name, staged: None });
     Prepared {
-        staged: Staged { root, name, args: ledger.args, classic: ledger.classic, runtime },
+        staged: Staged {
+            root,
+            name,
+            args: ledger.args,
+            classic: ledger.classic,
+            for_11: ledger.for_11,
+            runtime,
+        },
         package: ledger.package,
         version: ledger.version,
         identity: ledger.identity,

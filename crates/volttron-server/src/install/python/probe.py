@@ -23,6 +23,7 @@ if sys.version_info >= (3, 8):
     facts.update(
         venv=has("venv") and has("ensurepip"),
         client=has("volttron.client"),
+        client_of_11=has("volttron.client") and has("volttron.messagebus.zmq"),
         classic=has("volttron.platform"),
         paths=[path for path in sys.path if path and foreign(path)],
     )

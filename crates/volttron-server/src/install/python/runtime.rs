@@ -30,8 +30,9 @@ pub(super) async fn get(
     python: &Interpreter,
     run: &Run,
     settings: &Settings,
+    for_11: bool,
 ) -> Result<Runtime, String> {
-    let client = settings.client();
+    let client = settings.client(for_11);
     let mut digest = Sha256::new();
     for part in [python.program.to_string_lossy().into_owned(), python.version(), client.join(" ")] {
         digest.update(part.as_bytes());
@@ -45,7 +46,9 @@ pub(super) async fn get(
     }
     let root = stage.join("runtime");
     let mut environment = Environment::make(root.clone(), python, run, settings, Vec::new()).await?;
-    environment.constrain(stage).map_err(|e| e.to_string())?;
+    if !for_11 {
+        environment.constrain(stage).map_err(|e| e.to_string())?;
+    }
     let words: Vec<&str> = client.iter().map(String::as_str).chain(["setuptools", "wheel"]).collect();
     let label = format!("Installing {} for all Python agents of this home", client.join(" "));
     environment.pip(&label, "install", &words).await?;

@@ -35,6 +35,8 @@ pub(super) struct Ledger {
     pub args: Vec<String>,
     /// Written for 9.x.
     pub classic: bool,
+    /// Written for 11.x.
+    pub for_11: bool,
     /// Default identity.
     pub identity: Option<String>,
     /// Configuration that came with the package.

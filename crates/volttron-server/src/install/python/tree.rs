@@ -32,13 +32,19 @@ pub(super) struct Tree {
     pub sha256: String,
     /// A module of it imports the modules of 9.x.
     pub classic: bool,
+    /// A file at the top that says what it needs names the library of 11.x.
+    pub for_11: bool,
 }
+
+/// Files that say what a source needs.
+const NEEDS: [&str; 4] = ["pyproject.toml", "setup.py", "setup.cfg", "requirements.txt"];
 
 /// Copies `from` to `to` without what builds and version control leave behind.
 pub(super) fn copy(from: &Path, to: &Path) -> io::Result<Tree> {
-    let mut copy = Copy { digest: Sha256::new(), classic: false, files: 0, bytes: 0 };
+    let mut copy = Copy { digest: Sha256::new(), classic: false, for_11: false, files: 0, bytes: 0 };
     copy.dir(from, to, Path::new(""))?;
-    Ok(Tree { sha256: format!("{:x}", copy.digest.finalize()), classic: copy.classic })
+    let (classic, for_11) = (copy.classic, copy.for_11 && !copy.classic);
+    Ok(Tree { sha256: format!("{:x}", copy.digest.finalize()), classic, for_11 })
 }
 
 /// Whether a line imports what lies below `volttron.platform`.
@@ -56,9 +62,20 @@ fn imports_classic(content: &[u8]) -> bool {
     })
 }
 
+/// Whether a text names the library of 11.x, in whichever spelling.
+fn names_library_of_11(content: &[u8]) -> bool {
+    let name: &[u8] = b"volttron-core";
+    content.windows(name.len()).any(|part| {
+        part.iter().zip(name).all(|(&is, &wanted)| {
+            is.eq_ignore_ascii_case(&wanted) || (wanted == b'-' && (is == b'_' || is == b'.'))
+        })
+    })
+}
+
 struct Copy {
     digest: Sha256,
     classic: bool,
+    for_11: bool,
     files: usize,
     bytes: u64,
 }
@@ -98,6 +115,7 @@ impl Copy {
         let content = fs::read(from)?;
         let python = inner.extension().is_some_and(|e| e == "py");
         self.classic |= python && imports_classic(&content);
+        self.for_11 |= NEEDS.iter().any(|name| inner == Path::new(name)) && names_library_of_11(&content);
         self.digest.update(inner.to_string_lossy().as_bytes());
         self.digest.update([0]);
         self.digest.update(content.len().to_le_bytes());

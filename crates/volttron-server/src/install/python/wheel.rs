@@ -62,14 +62,14 @@ impl Wheel {
         Ok(wheel)
     }
 
+    /// Whether it is written for 11.x.
+    pub fn for_11(&self) -> bool {
+        !self.classic && self.requires.iter().any(|text| is_of_11(text))
+    }
+
     /// Whether it asks for the client library itself.
     pub fn wants_client(&self) -> bool {
-        self.classic
-            || self.requires.iter().any(|r| {
-                let end =
-                    r.find(|c: char| !c.is_ascii_alphanumeric() && !"._-".contains(c)).unwrap_or(r.len());
-                r[..end].starts_with("volttron")
-            })
+        self.classic || self.requires.iter().any(|r| package(r).0.starts_with("volttron"))
     }
 
     /// Arguments of the interpreter that start the agent (lifecycle.md section 5). `chosen` names a console script.
@@ -110,6 +110,30 @@ impl Wheel {
     }
 }
 
+/// Name and rest of a requirement.
+fn package(requirement: &str) -> (String, &str) {
+    let end = requirement
+        .find(|c: char| !c.is_ascii_alphanumeric() && !"._-".contains(c))
+        .unwrap_or(requirement.len());
+    (requirement[..end].to_lowercase().replace(['_', '.'], "-"), &requirement[end..])
+}
+
+/// Whether this requirement can only be met by the packages of 11.x: its library and message bus, or the platform from
+/// that version on.
+pub(super) fn is_of_11(requirement: &str) -> bool {
+    let (name, rest) = package(requirement.trim());
+    match name.as_str() {
+        "volttron-core" | "volttron-lib-zmq" | "volttron-lib-auth" => true,
+        "volttron" => rest.split(',').any(|bound| {
+            let bound = bound.trim_matches(|c: char| c.is_whitespace() || "()".contains(c));
+            let least = [">=", "==", "~=", ">", "^"].iter().find_map(|sign| bound.strip_prefix(sign));
+            let major = least.and_then(|version| version.trim_start().split('.').next()?.parse::<u32>().ok());
+            major.is_some_and(|major| major >= 11)
+        }),
+        _ => false,
+    }
+}
+
 /// `module:function` or `module`.
 fn arguments(value: &str) -> Result<Vec<String>, String> {
     // Extras may follow in brackets.
@@ -135,4 +159,27 @@ fn arguments(value: &str) -> Result<Vec<String>, String> {
 pub(super) fn module(args: &[String]) -> Option<&str> {
     let [flag, rest] = args else { return None };
     if flag == "-m" { Some(rest) } else { rest.strip_prefix("from ")?.split(' ').next() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requirements_tell_the_generation() {
+        for (requirement, expected) in [
+            ("volttron-core (>=2.0.0rc13)", true),
+            ("Volttron_Core>=2.0", true),
+            ("volttron-lib-zmq==2.0.0rc11 ; python_version > '3.9'", true),
+            ("volttron (>=11.0.0rc0,<12.0)", true),
+            ("volttron<12,>=11.0", true),
+            ("volttron", false),
+            ("volttron>=10.0.5rc0,<11.0", false),
+            ("volttron (>=10.0.4rc1)", false),
+            ("volttron-listener>=2.0", false),
+            ("gevent>=24", false),
+        ] {
+            assert_eq!(is_of_11(requirement), expected, "{requirement}");
+        }
+    }
 }

@@ -1,0 +1,6 @@
+use volttron_client_macros::agent;
+
+#[agent]
+struct Pump;
+
+fn main() {}
