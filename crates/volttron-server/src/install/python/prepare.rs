@@ -125,25 +125,21 @@ impl<'a> Work<'a> {
                 "this is not a requirement as pip takes it, such as volttron-listener==0.2.0rc0".into()
             );
         }
-        let mut base = self.base(true, false).await?;
+        // What it needs is in its metadata, so it is fetched before the environment with the client library is chosen.
+        let own = self.python.has_volttron(false) || self.python.has_volttron(true);
+        let beneath = if own { self.python.facts.paths.clone() } else { Vec::new() };
+        let root = self.stage.join("fetch");
+        let fetch = Environment::make(root, self.python, self.run, self.settings, beneath).await?;
         let wheels = self.stage.join("wheels");
         let words = ["--no-deps", "--wheel-dir", &*wheels.to_string_lossy(), text];
-        base.environment.pip(&format!("Getting {text}"), "wheel", &words).await?;
+        fetch.pip(&format!("Getting {text}"), "wheel", &words).await?;
         let path = only_wheel(&wheels)?;
         let wheel = Wheel::look(&path, self.python, self.run).await?;
         let key = self.key("requirement", &wheel.sha256, wheel.for_11());
         if let Some(found) = self.find(&key) {
             return Ok(found);
         }
-        if wheel.for_11() {
-            // Only its metadata told.
-            for made in
-                ["environment", "runtime"].map(|name| self.stage.join(name)).iter().filter(|p| p.exists())
-            {
-                fs::remove_dir_all(made).map_err(|e| format!("{}: {e}", made.display()))?;
-            }
-            base = self.base(true, true).await?;
-        }
+        let base = self.base(true, wheel.for_11()).await?;
         self.finish(base, &path, wheel, key, None, json!({"kind": "pypi", "requirement": text})).await
     }
 
