@@ -93,6 +93,8 @@ fn extend(interface: &mut ItemTrait, registrations: &[TokenStream]) {
     interface
         .attrs
         .push(syn::parse_quote!(#[diagnostic::on_unimplemented(message = #message, note = #note)]));
+    // Towards an agent elsewhere only the client is used.
+    interface.attrs.push(syn::parse_quote!(#[allow(dead_code)]));
     for bound in [quote!(::core::marker::Send), quote!(::core::marker::Sync)] {
         interface.supertraits.push(syn::parse_quote!(#bound));
     }

@@ -20,6 +20,7 @@ const ADVICE: &str = "install Python 3.8 or newer with its venv module (on Debia
 
 /// What an interpreter says about itself.
 #[derive(Clone, Debug, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing it has or not")]
 pub(super) struct Facts {
     version: [u32; 3],
     executable: PathBuf,
