@@ -23,7 +23,7 @@
 //! # Testing an agent
 //!
 //! With the feature `testing` among the dev-dependencies, a test has a platform of its own: the platform's router, links in
-//! memory and a configuration store, in the test's process. It is there within a millisecond (the example
+//! memory and a configuration store, in the test's process. It is there in about a millisecond (the example
 //! `testing_start` measures it), needs no port and no file, and the agent runs as it does in production. The whole of a file in `tests/`:
 //!
 //! ```no_run
