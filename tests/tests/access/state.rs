@@ -51,7 +51,12 @@ impl State {
         let agents = rows.as_object().expect("an object").iter().map(|(identity, row)| {
             let mut row = row.clone();
             // Everybody may set an agent's health, as in the original.
-            row.as_object_mut().expect("an object").remove("health");
+            let fields = row.as_object_mut().expect("an object");
+            fields.remove("health");
+            // Measured anew each time.
+            for name in ["memory_bytes", "cpu_s", "cpu_percent", "cpu_window_s"] {
+                fields.remove(name);
+            }
             (identity.clone(), row)
         });
         Self {
