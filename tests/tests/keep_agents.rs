@@ -63,7 +63,8 @@ fn agents_outlive_their_platform_however_it_ends_and_work_on() {
     let (one, two) = (well(&platform, "one"), well(&platform, "two"));
     assert_eq!(status(&platform, "one")["adopted"], false);
     hears(&platform, "one", "before");
-    let endings: [(&str, fn(&mut Platform)); 3] = [
+    type Ending = fn(&mut Platform);
+    let endings: [(&str, Ending); 3] = [
         ("killed", |platform| platform.kill()),
         ("stopped in order", |platform| {
             assert_eq!(platform.terminate(), 0);

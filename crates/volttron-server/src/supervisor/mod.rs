@@ -10,6 +10,7 @@ mod ends;
 pub mod environment;
 pub mod installed;
 pub(crate) mod launcher;
+mod launching;
 mod logs;
 pub mod machine;
 mod order;

@@ -1,14 +1,13 @@
 //! The supervisor: one [`Machine`] per agent, and the carrying out of what the machines decide.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rustix::process::{Pid, kill_process_group};
 use thiserror::Error;
-use tokio::process::{ChildStderr, ChildStdout};
 use tokio::sync::{Notify, broadcast, watch};
 use volttron_utils::home::Home;
 
@@ -16,24 +15,20 @@ use crate::isolation::platform::Isolation;
 use crate::logging::agent_files::{AgentFiles, Limits, Lost};
 
 use super::ends::how_ended;
-use super::environment::{PlatformFacts, launch_spec};
+use super::environment::PlatformFacts;
 use super::installed::{self, InstalledAgent};
-use super::launcher::{Launched, Launcher};
-use super::logs::{Destination, LogTail, Stream, drain};
+use super::launcher::Launcher;
+use super::logs::LogTail;
 use super::machine::{
     BAD_CONFIGURATION, Effect, Input, Machine, ProcessStatus, RestartPolicy, Rules, Signal, State,
 };
 use super::order::{start_order, stop_groups};
-use super::orphans::{self, Process};
 use super::outputs::Outputs;
 use super::usage::Meter;
 use super::view::{Crash, Details, Usage, View};
 
 /// Events that a slow listener may be behind; older ones are lost to it, and only to it.
 const EVENT_BACKLOG: usize = 1024;
-/// After an exit, how long the pipes may take to be read to their end.
-const PIPE_GRACE: Duration = Duration::from_millis(50);
-
 /// How long the log files may take for what is left to write.
 const LOGS_GRACE: Duration = Duration::from_secs(2);
 
@@ -119,11 +114,11 @@ pub enum StopError {
 }
 
 pub(super) struct Slot {
-    agent: InstalledAgent,
-    machine: Machine,
+    pub(super) agent: InstalledAgent,
+    pub(super) machine: Machine,
     since: Option<Timestamp>,
     pub(super) tail: Arc<LogTail>,
-    launch_error: Option<String>,
+    pub(super) launch_error: Option<String>,
     last_crash: Option<Crash>,
     changed: watch::Sender<View>,
 }
@@ -131,9 +126,9 @@ pub(super) struct Slot {
 /// Starts, watches, restarts and stops agents. Shared as an [`Arc`].
 pub struct Supervisor {
     pub(super) options: SupervisorOptions,
-    launcher: Launcher,
+    pub(super) launcher: Launcher,
     slots: Mutex<BTreeMap<String, Slot>>,
-    files: Option<AgentFiles>,
+    pub(super) files: Option<AgentFiles>,
     meter: Meter,
     /// Of agents that may outlive this platform, or an earlier one.
     pub(super) outputs: OnceLock<Arc<Outputs>>,
@@ -573,117 +568,6 @@ impl Supervisor {
                 tracing::error!("{identity} does not get SIG{word}: {error}");
             }
         });
-    }
-
-    async fn launch(self: &Arc<Self>, uuid: &str) {
-        if self.leaving.load(Relaxed) {
-            self.feed(uuid, Input::LaunchFailed);
-            return;
-        }
-        // Read again: a restart uses the configuration and program of now.
-        let fresh = self.agent(uuid);
-        let (agent, tail) = {
-            let mut slots = self.slots();
-            let Some(slot) = slots.get_mut(uuid) else { return };
-            if let Some(fresh) = fresh {
-                slot.agent = fresh;
-            }
-            slot.tail.clear();
-            slot.launch_error = None;
-            (slot.agent.clone(), slot.tail.clone())
-        };
-        let created = match launch_spec(&self.options.home, &self.options.facts, &agent) {
-            Ok(mut spec) => {
-                let program = spec.exec.display().to_string();
-                match self.lasting_output(&agent.identity) {
-                    Ok(files) => {
-                        spec.lasting = files;
-                        self.launcher.launch(spec).await.map_err(|e| format!("{program}: {e}"))
-                    }
-                    Err(error) => Err(format!("the files for its output: {error}")),
-                }
-            }
-            Err(why) => Err(why),
-        };
-        match created {
-            Ok(process) => self.attach(uuid, &agent, tail, process).await,
-            Err(why) => {
-                tracing::error!("cannot start {}: {why}", agent.identity);
-                if let Some(slot) = self.slots().get_mut(uuid) {
-                    slot.launch_error = Some(why);
-                }
-                self.feed(uuid, Input::LaunchFailed);
-            }
-        }
-    }
-
-    pub(super) fn destination(&self, agent: &InstalledAgent, pid: u32, tail: Arc<LogTail>) -> Destination {
-        let identity = agent.identity.as_str().into();
-        let kept = self.options.keep_agents;
-        Destination { name: agent.name.clone(), identity, pid, tail, file: self.files.clone(), kept }
-    }
-
-    /// Begins to read the pipes of a new process and to wait for its end.
-    async fn attach(
-        self: &Arc<Self>,
-        uuid: &str,
-        agent: &InstalledAgent,
-        tail: Arc<LogTail>,
-        mut process: Launched,
-    ) {
-        let child = &mut process.child;
-        let pid = child.id();
-        tracing::info!("started {} ({}) as process {pid}", agent.identity, agent.name);
-        let keep = self.options.keep_agents;
-        let to = self.destination(agent, pid, tail);
-        if let (true, Some(outputs)) = (keep, self.outputs.get()) {
-            outputs.follow(&to);
-        }
-        let mut readers = Vec::new();
-        if let Some(pipe) = child.stdout.take().and_then(|p| ChildStdout::from_std(p).ok()) {
-            let to = to.clone();
-            readers.push(tokio::spawn(async move { drain(pipe, Stream::Stdout, &to).await }));
-        }
-        if let Some(pipe) = child.stderr.take().and_then(|p| ChildStderr::from_std(p).ok()) {
-            readers.push(tokio::spawn(async move { drain(pipe, Stream::Stderr, &to).await }));
-        }
-        self.feed(uuid, Input::Launched(pid));
-        let recorded = self.record_processes();
-        if keep {
-            // Before anybody hears of it: a process that is not recorded would be started a second time after a crash.
-            let _ = recorded.await;
-        }
-        let (this, uuid) = (self.clone(), uuid.to_owned());
-        tokio::spawn(async move {
-            let code = process.ended().await;
-            let _ = tokio::time::timeout(PIPE_GRACE, futures_util::future::join_all(readers)).await;
-            this.finish_output(pid).await;
-            this.feed(&uuid, Input::Exited(code));
-        });
-    }
-
-    /// Writes down which processes run, for the next start after a kill of this one.
-    pub(super) fn record_processes(self: &Arc<Self>) -> tokio::task::JoinHandle<()> {
-        let this = self.clone();
-        tokio::task::spawn_blocking(move || {
-            // Locked while writing, so that an older list never replaces a newer one.
-            let slots = this.slots();
-            let running: Vec<Process> = slots
-                .values()
-                .filter(|s| s.machine.state().is_alive())
-                .filter_map(|s| {
-                    // One that was taken over was kept already, and would not end with this platform either.
-                    let kept = this.options.keep_agents || s.machine.adopted();
-                    Some(Process::new(&s.agent.identity, &s.agent.uuid, s.machine.status().0?, kept))
-                })
-                .collect();
-            if let Err(error) = orphans::record(&this.options.home, &running) {
-                tracing::warn!(
-                    "cannot write {}: {error}",
-                    this.options.home.run().join("agents.json").display()
-                );
-            }
-        })
     }
 
     /// Sleeps until the next deadline of any machine, then ticks those that are due.
