@@ -32,9 +32,13 @@ impl Platform {
     pub fn prepare_in(parent: &Path) -> Self {
         let home = tempfile::Builder::new().prefix("vh").tempdir_in(parent).expect("a temporary directory");
         let port = free_port();
-        let config = format!(
+        let mut config = format!(
             "[volttron]\nmessage-bus = zmq\nvip-address = tcp://127.0.0.1:{port}\ninstance-name = site1\n"
         );
+        // Every test can be had with confined agents.
+        if let Ok(mode) = std::env::var("VOLTTRON_TEST_AGENT_SANDBOX") {
+            config.push_str(&format!("agent-sandbox = {mode}\n"));
+        }
         fs::write(home.path().join("config"), config).expect("write config");
         Self { home, port, programs: None, child: None }
     }

@@ -165,6 +165,8 @@ pub fn status_json(rows: &[StatusRow]) -> String {
 fn told(report: &Value) -> Map<String, Value> {
     let mut keys =
         vec!["state", "restarts", "since", "last_exit", "exit_unknown", "adopted", "last_crash", "log_file"];
+    // A platform of an older version does not say.
+    keys.extend(report.get("protection").map(|_| "protection"));
     if matches!(report["state"].as_str(), Some("failed" | "backoff" | "stopped")) && report["last_exit"] != 0
     {
         keys.extend(["launch_error", "last_log"]);

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use rustix::process::{Pid, PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_signal, umask};
+use rustix::process::{
+    Pid, PidfdFlags, Resource, Rlimit, Signal, getppid, getrlimit, pidfd_open, pidfd_send_signal, setrlimit,
+    umask,
+};
 use serde::{Deserialize, Serialize};
 
 use super::IsolationError;
+use super::sandbox::{Sandbox, give_up_privileges};
 use super::users::AgentUser;
 use crate::supervisor::launcher::{prepare_child_of, prepare_lasting_child};
 
@@ -31,6 +34,12 @@ pub struct Launch {
     /// It lives on when the platform has ended.
     #[serde(default)]
     pub lasting: bool,
+    /// What it may do, where that is less than its user may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<Sandbox>,
+    /// Processes and threads its user may have; meaningful for a user of its own only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_processes: Option<u64>,
 }
 
 impl Launch {
@@ -43,19 +52,34 @@ impl Launch {
     ) -> Self {
         let texts =
             env.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Self { exec, args, env: texts.collect(), cwd, lasting: false }
+        Self { exec, args, env: texts.collect(), cwd, lasting: false, sandbox: None, max_processes: None }
     }
 }
 
-/// Becomes `user` for good and the program of `launch`; returns only if that fails. The agent cannot gain rights again
-/// (no_new_privs), makes files that are open to its user and group only, and is asked to stop when its platform is gone.
+/// Becomes the program of `launch` as `user`, for good; returns only if that fails. The agent makes files that are open
+/// to its user and group only.
 pub fn run(user: &AgentUser, launch: &Launch) -> IsolationError {
     umask(rustix::fs::Mode::from_raw_mode(0o007));
-    let mut command = Command::new(&launch.exec);
-    command.args(&launch.args).env_clear().envs(&launch.env).current_dir(&launch.cwd).stdin(Stdio::null());
+    let mut command = command(launch);
     // Supplementary groups are dropped with these two.
     command.gid(user.gid).uid(user.uid);
-    if let Err(source) = no_new_privileges() {
+    become_program(command, launch, launch.max_processes)
+}
+
+/// Becomes the program of `launch` as the user this process has; returns only if that fails.
+pub fn confine(launch: &Launch) -> IsolationError {
+    become_program(command(launch), launch, None)
+}
+
+fn command(launch: &Launch) -> Command {
+    let mut command = Command::new(&launch.exec);
+    command.args(&launch.args).env_clear().envs(&launch.env).current_dir(&launch.cwd).stdin(Stdio::null());
+    command
+}
+
+/// The agent cannot gain rights again (no_new_privs), and is asked to stop when its platform is gone.
+fn become_program(mut command: Command, launch: &Launch, max_processes: Option<u64>) -> IsolationError {
+    if let Err(source) = give_up_privileges() {
         return IsolationError::System { what: "give up rights for good", source };
     }
     if launch.lasting {
@@ -63,17 +87,22 @@ pub fn run(user: &AgentUser, launch: &Launch) -> IsolationError {
     } else {
         prepare_child_of(&mut command, getppid());
     }
+    let sandbox = launch.sandbox.clone();
+    let confine = move || {
+        if let Some(most) = max_processes {
+            let most = getrlimit(Resource::Nproc).maximum.map_or(most, |hard| hard.min(most));
+            setrlimit(Resource::Nproc, Rlimit { current: Some(most), maximum: Some(most) })?;
+        }
+        sandbox.as_ref().map_or(Ok(()), Sandbox::enter)
+    };
+    // After the change of user, so that nothing is opened with root's rights.
+    // SAFETY: `exec` below replaces this process, which has one thread: there is no fork whose child could not allocate.
+    #[allow(unsafe_code)]
+    unsafe {
+        command.pre_exec(confine);
+    }
     let source = command.exec();
     IsolationError::File { path: launch.exec.clone(), source }
-}
-
-#[allow(unsafe_code)]
-fn no_new_privileges() -> io::Result<()> {
-    // SAFETY: takes plain numbers and touches no memory of ours.
-    match unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
 }
 
 /// How often the processes of a user are looked for again: they may be making new ones.

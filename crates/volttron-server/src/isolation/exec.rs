@@ -16,13 +16,14 @@ use super::{IsolationError, file, own, users};
 /// Longest description of a launch.
 const MAX_LAUNCH_BYTES: u64 = 1024 * 1024;
 
-/// Run agents as users of their own. Called by the platform, as root; see the platform's option agent-isolation-mode.
+/// Run agents as users of their own, or confined. Called by the platform; see its options agent-isolation-mode and
+/// agent-sandbox.
 #[derive(Debug, Parser)]
 #[command(name = "volttron-agent-exec", version)]
 struct Cli {
-    /// Configuration of the platform: belongs to root, writable by nobody else
+    /// Configuration of the platform: belongs to root, writable by nobody else; all but `confine` need it
     #[arg(long, value_name = "FILE")]
-    site: PathBuf,
+    site: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -61,6 +62,8 @@ enum Command {
         /// The agent's identity
         identity: String,
     },
+    /// Run what standard input says as the user this is called by, confined; needs no root
+    Confine,
     /// Signal everything that an agent's user runs
     Signal {
         /// The agent's user
@@ -80,6 +83,9 @@ pub fn main(command_line: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let mut stderr = io::stderr();
+    let Some(site) = cli.site.filter(|_| !matches!(cli.command, Command::Confine)) else {
+        return answer(confine_or_complain(&cli.command));
+    };
     if !geteuid().is_root() {
         let _ = writeln!(
             stderr,
@@ -87,21 +93,39 @@ pub fn main(command_line: impl IntoIterator<Item = OsString>) -> ExitCode {
         );
         return ExitCode::from(77);
     }
-    match run(cli) {
+    answer(run(&site, cli.command))
+}
+
+fn answer(done: Result<(), IsolationError>) -> ExitCode {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(stderr, "volttron-agent-exec: error: {error}");
+            let _ = writeln!(io::stderr(), "volttron-agent-exec: error: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(cli: Cli) -> Result<(), IsolationError> {
-    if let Command::Setup { instance, home, platform_user, sudoers } = cli.command {
-        return setup(&cli.site, &Site { instance, home, platform_user }, sudoers.as_deref());
+fn confine_or_complain(command: &Command) -> Result<(), IsolationError> {
+    match command {
+        Command::Confine => Err(become_user::confine(&what_to_run()?)),
+        _ => Err(IsolationError::Request("--site FILE is missing".to_owned())),
     }
-    let site = Site::load(&cli.site)?;
-    match cli.command {
+}
+
+fn what_to_run() -> Result<Launch, IsolationError> {
+    let mut text = String::new();
+    let read = io::stdin().lock().take(MAX_LAUNCH_BYTES).read_to_string(&mut text);
+    read.map_err(|source| IsolationError::System { what: "read what to run", source })?;
+    serde_json::from_str(&text).map_err(|e| IsolationError::Request(format!("what to run: {e}")))
+}
+
+fn run(site: &Path, command: Command) -> Result<(), IsolationError> {
+    if let Command::Setup { instance, home, platform_user, sudoers } = command {
+        return setup(site, &Site { instance, home, platform_user }, sudoers.as_deref());
+    }
+    let site = Site::load(site)?;
+    match command {
         Command::AddUser => {
             let name = users::add(&site)?;
             let told = writeln!(io::stdout(), "{name}");
@@ -110,11 +134,7 @@ fn run(cli: Cli) -> Result<(), IsolationError> {
         Command::RemoveUser { user } => users::remove(&site, &user),
         Command::Run { user, identity } => {
             let user = users::find(&site, &user)?;
-            let mut text = String::new();
-            let read = io::stdin().lock().take(MAX_LAUNCH_BYTES).read_to_string(&mut text);
-            read.map_err(|source| IsolationError::System { what: "read what to run", source })?;
-            let launch: Launch = serde_json::from_str(&text)
-                .map_err(|e| IsolationError::Request(format!("what to run: {e}")))?;
+            let launch = what_to_run()?;
             own::hand_over(&site, &identity, &user)?;
             Err(become_user::run(&user, &launch))
         }
@@ -128,7 +148,7 @@ fn run(cli: Cli) -> Result<(), IsolationError> {
             };
             become_user::signal(&user, signal).map(drop)
         }
-        Command::Setup { .. } => Ok(()),
+        Command::Setup { .. } | Command::Confine => Ok(()),
     }
 }
 

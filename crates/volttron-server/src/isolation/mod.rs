@@ -4,7 +4,7 @@
 //! through sudo with a rule for this one program and one configuration file. It makes and removes users of one group,
 //! hands an agent's files to its user, becomes that user for good and runs the agent, and signals that user's processes.
 //! It never runs anything as root, follows no symbolic link, and touches no file that is neither the platform's nor one of
-//! its agents'.
+//! its agents'. Without root it confines an agent that stays the platform's user (`agent-sandbox`).
 //!
 //! | module | owns |
 //! |---|---|
@@ -12,13 +12,17 @@
 //! | [`users`] | users of the site's group |
 //! | [`own`] | whose files are whose |
 //! | [`become_user`] | leaving root behind, running the agent |
+//! | [`sandbox`] | taking rights from the process that becomes the agent |
+//! | [`calls`] | system calls that no agent needs |
 //! | [`platform`] | how the platform calls all this |
 //! | [`exec`] | the program's command line |
 
 pub mod become_user;
+pub mod calls;
 pub mod exec;
 pub mod own;
 pub mod platform;
+pub mod sandbox;
 pub mod site;
 pub mod users;
 

@@ -25,7 +25,7 @@ struct Owners {
     site_gid: u32,
 }
 
-/// Hands the directory of the agent `identity` to `user`: readable to it, its `data` writable, nothing to others; the
+/// Hands the directory of the agent `identity` to `user`: readable to it, its `data` and `tmp` writable, nothing to others; the
 /// platform keeps access through its group.
 pub fn hand_over(site: &Site, identity: &str, user: &AgentUser) -> Result<(), IsolationError> {
     if !volttron_utils::identity::is_valid(identity) || identity.starts_with('.') {
@@ -81,7 +81,7 @@ impl Owners {
     fn files(&self, path: &Path, agent: &OwnedFd) -> Result<(), IsolationError> {
         self.each(path, agent, |name, kind, fd, path| match kind {
             FileType::RegularFile => file(path, give(fd, self.agent, self.platform.1, 0o640)),
-            FileType::Directory if name == b"data" => self.data(path, fd, MAX_DEPTH),
+            FileType::Directory if name == b"data" || name == b"tmp" => self.data(path, fd, MAX_DEPTH),
             // Links that the platform made for readers of older layouts lie in directories of their own.
             _ => Ok(()),
         })

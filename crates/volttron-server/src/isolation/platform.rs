@@ -37,12 +37,16 @@ pub struct Isolation {
     is_root: bool,
 }
 
+/// The helper's program: beside that of the platform, else where packages put it.
+pub fn helper_program() -> PathBuf {
+    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join(HELPER)));
+    beside.filter(|path| path.is_file()).unwrap_or_else(|| Path::new("/usr/bin").join(HELPER))
+}
+
 impl Isolation {
     /// Checks that everything is there, and closes the home to the agents' users.
     pub fn prepare(site: &Path, home: &Home, instance: &str) -> Result<Self, NotReady> {
-        let helper = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join(HELPER)));
-        let helper =
-            helper.filter(|path| path.is_file()).unwrap_or_else(|| Path::new("/usr/bin").join(HELPER));
+        let helper = helper_program();
         let setup = format!(
             "sudo {} --site {} setup --instance {instance} --home {} --platform-user \"$USER\" --sudoers \
              /etc/sudoers.d/volttron_{instance}",

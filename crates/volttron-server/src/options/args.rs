@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, CommandFactory, Parser};
 
+use crate::supervisor::protection::SandboxMode;
+
 /// Options of the platform. Every long name is also a key of the configuration file.
 #[expect(clippy::struct_excessive_bools, reason = "one field per flag")]
 #[derive(Debug, Clone, Parser)]
@@ -114,6 +116,9 @@ pub(super) struct Args {
     /// What an administrator set up for agents of their own users [default: /etc/volttron/isolation/INSTANCE.json]
     #[arg(long, value_name = "FILE")]
     pub(super) agent_isolation_site: Option<PathBuf>,
+    /// Keep every agent to its own files and from system calls it does not need: as far as the kernel can, or not start it
+    #[arg(long, value_name = "off|on|require", value_enum, hide_possible_values = true, default_value_t)]
+    pub(super) agent_sandbox: SandboxMode,
     /// The Python that Python agents run with; otherwise the first `python` on PATH
     #[arg(long, value_name = "PATH")]
     pub(super) agent_python: Option<String>,

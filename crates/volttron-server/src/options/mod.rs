@@ -19,6 +19,7 @@ use volttron_utils::logging::Level;
 
 use crate::logging::agent_files::Limits as AgentLogLimits;
 use crate::metrics::{BadMetricsAddress, MetricsAddress};
+use crate::supervisor::protection::SandboxMode;
 
 use args::Args;
 
@@ -91,6 +92,8 @@ pub struct Options {
     pub isolation_site: Option<PathBuf>,
     /// How much agents' own log files hold; none without such files.
     pub agent_logs: Option<AgentLogLimits>,
+    /// Whether agents are confined.
+    pub sandbox: SandboxMode,
     /// Waiting times before restarts of a crashed agent.
     pub restart_delays: Vec<Duration>,
     /// How Python agents are installed and run.
@@ -246,6 +249,7 @@ impl Options {
             autostart: !args.no_autostart,
             vip_addresses,
             local_address,
+            sandbox: args.agent_sandbox,
             isolation_site: isolation_site(&args, &instance_name),
             instance_name,
             instance_name_is_hostname,

@@ -128,6 +128,7 @@ fn supervisor(options: &Options, keys: Option<&KeyPair>) -> Result<Arc<Superviso
     };
     let facts = PlatformFacts {
         isolation,
+        sandbox: options.sandbox,
         vip_address: options.local_address.base(),
         server_key: keys.map(|k| k.public.to_string()),
         message_bus: "zmq".to_owned(),

@@ -8,6 +8,7 @@ use volttron_utils::keys::keystore;
 
 use super::installed::{InstalledAgent, Runtime};
 use super::launcher::{IsolatedUser, LaunchSpec};
+use super::protection::{Protection, SandboxMode, protect};
 use super::python;
 use crate::isolation::platform::Isolation;
 
@@ -26,6 +27,8 @@ pub struct PlatformFacts {
     pub python: Option<PathBuf>,
     /// How agents become users of their own, if they are to.
     pub isolation: Option<Isolation>,
+    /// Whether agents are confined, where `agent.json` says nothing else.
+    pub sandbox: SandboxMode,
 }
 
 /// What to run for this agent, or why it cannot be run.
@@ -48,6 +51,8 @@ pub fn launch_spec(home: &Home, facts: &PlatformFacts, agent: &InstalledAgent) -
             identity: agent.identity.clone(),
             user_file: agent.dir.user_id(),
         }),
+        sandbox: None,
+        protection: Protection::default(),
     };
     if !spec.exec.is_file() {
         return Err(format!("its program {} is missing; install it again", spec.exec.display()));
@@ -60,6 +65,7 @@ pub fn launch_spec(home: &Home, facts: &PlatformFacts, agent: &InstalledAgent) -
         }
     }
     spec.set.extend(manifest.env.iter().map(|(name, value)| (name.clone(), OsString::from(value))));
+    protect(&mut spec, home, facts, agent)?;
     Ok(spec)
 }
 

@@ -18,7 +18,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
 use crate::isolation::become_user::Launch;
-use crate::isolation::platform::Isolation;
+use crate::isolation::platform::{Isolation, helper_program};
+use crate::isolation::sandbox::Sandbox;
+
+use super::protection::Protection;
 
 /// Launches that may wait for the thread.
 const QUEUE: usize = 64;
@@ -40,6 +43,10 @@ pub struct LaunchSpec {
     pub lasting: Option<[File; 2]>,
     /// The user it runs as, where that is not the platform's.
     pub isolated: Option<IsolatedUser>,
+    /// What it may do, where that is less than its user may.
+    pub sandbox: Option<Sandbox>,
+    /// What is in force once it runs.
+    pub protection: Protection,
 }
 
 /// How an agent becomes another user.
@@ -111,9 +118,17 @@ impl Launcher {
 }
 
 fn launch(spec: &LaunchSpec) -> io::Result<Launched> {
-    let mut child = match &spec.isolated {
-        Some(isolated) => launch_isolated(spec, isolated)?,
-        None => launch_as_platform(spec)?,
+    let mut child = match (&spec.isolated, &spec.sandbox) {
+        (Some(isolated), _) => {
+            let user = isolated.isolation.user(&isolated.user_file)?;
+            launch_by_helper(spec, isolated.isolation.run(&user, &isolated.identity))?
+        }
+        (None, Some(_)) => {
+            let mut helper = Command::new(helper_program());
+            helper.arg("confine");
+            launch_by_helper(spec, helper)?
+        }
+        (None, None) => launch_as_platform(spec)?,
     };
     let pid = Pid::from_child(&child);
     match pidfd_open(pid, PidfdFlags::NONBLOCK) {
@@ -154,14 +169,13 @@ fn connect(command: &mut Command, spec: &LaunchSpec) -> io::Result<()> {
 }
 
 /// The helper becomes the agent, in the same process. It is told what to run through a pipe: that holds keys.
-fn launch_isolated(spec: &LaunchSpec, isolated: &IsolatedUser) -> io::Result<Child> {
-    let user = isolated.isolation.user(&isolated.user_file)?;
+fn launch_by_helper(spec: &LaunchSpec, mut command: Command) -> io::Result<Child> {
     let inherited = std::env::vars_os().filter(|(name, _)| !spec.unset.iter().any(|unset| name == unset));
     let set = spec.set.iter().map(|(name, value)| (OsString::from(name), value.clone()));
     let mut told = Launch::new(spec.exec.clone(), spec.args.clone(), inherited.chain(set), spec.cwd.clone());
     told.lasting = spec.lasting.is_some();
+    told.sandbox.clone_from(&spec.sandbox);
     let text = serde_json::to_vec(&told).map_err(io::Error::other)?;
-    let mut command = isolated.isolation.run(&user, &isolated.identity);
     command.process_group(0).stdin(Stdio::piped());
     connect(&mut command, spec)?;
     let mut child = command.spawn()?;

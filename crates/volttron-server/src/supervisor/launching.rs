@@ -12,6 +12,7 @@ use super::launcher::Launched;
 use super::logs::{Destination, LogTail, Stream, drain};
 use super::machine::Input;
 use super::orphans::{self, Process};
+use super::protection::Protection;
 use super::running::Supervisor;
 
 /// After an exit, how long the pipes may take to be read to their end.
@@ -38,6 +39,7 @@ impl Supervisor {
         let created = match launch_spec(&self.options.home, &self.options.facts, &agent) {
             Ok(mut spec) => {
                 let program = spec.exec.display().to_string();
+                self.protect(uuid, &agent, &spec.protection);
                 match self.lasting_output(&agent.identity) {
                     Ok(files) => {
                         spec.lasting = files;
@@ -64,6 +66,18 @@ impl Supervisor {
         let identity = agent.identity.as_str().into();
         let kept = self.options.keep_agents;
         Destination { name: agent.name.clone(), identity, pid, tail, file: self.files.clone(), kept }
+    }
+
+    /// Remembers and tells what will be in force for the agent's process.
+    fn protect(&self, uuid: &str, agent: &InstalledAgent, protection: &Protection) {
+        match protection.describe() {
+            Some(what) if protection.missing.is_empty() => tracing::info!("{}: {what}", agent.identity),
+            Some(what) => tracing::warn!("{}: {what}", agent.identity),
+            None => {}
+        }
+        if let Some(slot) = self.slots().get_mut(uuid) {
+            slot.protection = Some(protection.clone());
+        }
     }
 
     /// Begins to read the pipes of a new process and to wait for its end.

@@ -16,6 +16,7 @@ pub mod machine;
 mod order;
 mod orphans;
 mod outputs;
+pub mod protection;
 mod python;
 mod running;
 mod usage;

@@ -14,6 +14,7 @@ use super::credentials;
 use super::environment::{PlatformFacts, fill};
 use super::installed::{InstalledAgent, Manifest};
 use super::launcher::LaunchSpec;
+use super::protection::{Protection, protect};
 use crate::install::python::on_path;
 
 /// Most bytes read of an `entry_points.txt`.
@@ -84,6 +85,8 @@ pub(super) fn older(
         cwd: package.clone(),
         lasting: None,
         isolated: None,
+        sandbox: None,
+        protection: Protection::default(),
     };
     fill(&mut spec, home, facts, agent);
     give_keys(&mut spec, agent)?;
@@ -92,6 +95,7 @@ pub(super) fn older(
     if let Some(bin) = python.parent() {
         spec.set.push(("PATH".into(), before("PATH", bin)));
     }
+    protect(&mut spec, home, facts, agent)?;
     Ok(spec)
 }
 
@@ -122,6 +126,73 @@ pub(super) fn give_credentials(
     credentials::publish(home, server_key)
 }
 
+/// Most directories that are followed from one environment to the packages beneath it.
+const MAX_PLACES: usize = 64;
+/// Most bytes read of a `.pth` file or a `pyvenv.cfg`.
+const MAX_LINK: u64 = 1 << 16;
+
+/// Where a Python program finds its interpreter and packages: its virtual environment, that which it was made with, and
+/// what their `.pth` files lead to.
+pub(super) fn packages(program: &Path) -> Vec<PathBuf> {
+    let mut places: Vec<PathBuf> = Vec::new();
+    let mut open: Vec<PathBuf> = prefixes(program);
+    while let Some(place) = open.pop().filter(|_| places.len() < MAX_PLACES) {
+        if !place.is_dir() || places.contains(&place) {
+            continue;
+        }
+        if let Ok(text) = files::read_bounded(&place.join("pyvenv.cfg"), MAX_LINK) {
+            let made_with = text.lines().filter_map(|l| l.split_once('=')).find(|(k, _)| k.trim() == "home");
+            open.extend(
+                made_with
+                    .map(|(_, bin)| prefixes(&Path::new(bin.trim()).join("python3")))
+                    .unwrap_or_default(),
+            );
+        }
+        let below = fs::read_dir(place.join("lib")).into_iter().flatten().flatten();
+        let sites = below.map(|entry| entry.path().join("site-packages")).filter(|dir| dir.is_dir());
+        for dir in sites.chain([place.clone()]) {
+            open.extend(links(&dir));
+        }
+        places.push(place);
+    }
+    places
+}
+
+/// The directory above `bin` of a program, as it is called and as it is, if Python lies there: a link in the operator's
+/// own `bin` does not open what is beside it.
+fn prefixes(program: &Path) -> Vec<PathBuf> {
+    let real = fs::canonicalize(program).ok();
+    let above = |path: &Path| Some(path.parent()?.parent()?.to_owned());
+    let all = [above(program), real.as_deref().and_then(above)];
+    all.into_iter().flatten().filter(|path| has_python(path)).collect()
+}
+
+fn has_python(prefix: &Path) -> bool {
+    let mut below = fs::read_dir(prefix.join("lib")).into_iter().flatten().flatten();
+    prefix.parent().is_some()
+        && (prefix.join("pyvenv.cfg").is_file()
+            || below.any(|entry| entry.file_name().to_string_lossy().starts_with("python")))
+}
+
+/// What the `.pth` files of a directory of packages name.
+fn links(dir: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let files = files.filter(|path| path.extension().is_some_and(|e| e == "pth"));
+    let texts = files.filter_map(|path| files::read_bounded(&path, MAX_LINK).ok());
+    let named = texts.flat_map(|text| text.lines().filter_map(link).collect::<Vec<_>>());
+    named.map(|path| dir.join(path)).filter(|path| path.parent().is_some()).collect()
+}
+
+/// What a line of a `.pth` file names: a path, or what ours hand to `addsitedir`.
+fn link(line: &str) -> Option<PathBuf> {
+    let line = line.trim();
+    if let Some(rest) = line.strip_prefix("import site; site.addsitedir(\"") {
+        return rest.strip_suffix("\")").map(PathBuf::from);
+    }
+    let code = line.is_empty() || line.starts_with('#') || line.starts_with("import");
+    (!code).then(|| PathBuf::from(line))
+}
+
 /// A list of directories as the platform has it, with one more in front.
 fn before(name: &str, dir: &Path) -> OsString {
     let rest = env::var_os(name).unwrap_or_default();
@@ -149,6 +220,32 @@ fn module(entry_points: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packages_are_found_through_environments_and_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        for path in [
+            "own/bin",
+            "own/lib/python3.11/site-packages",
+            "base/bin",
+            "base/lib/python3.11/site-packages",
+            "src",
+        ] {
+            fs::create_dir_all(at(path)).unwrap();
+        }
+        fs::write(at("own/bin/agent"), "").unwrap();
+        fs::write(at("own/pyvenv.cfg"), format!("home = {}\n", at("base/bin").display())).unwrap();
+        let beneath = at("base/lib/python3.11/site-packages");
+        let line = format!("import site; site.addsitedir({:?})\n", beneath.to_string_lossy());
+        fs::write(at("own/lib/python3.11/site-packages/beneath.pth"), line).unwrap();
+        fs::write(beneath.join("dev.pth"), format!("# x\nimport os\n{}\n/\n", at("src").display())).unwrap();
+        let mut found = packages(&at("own/bin/agent"));
+        found.sort();
+        let mut expected = vec![at("own"), at("base"), beneath, at("src")];
+        expected.sort();
+        assert_eq!(found, expected);
+    }
 
     #[test]
     fn the_module_is_found_as_9_x_does() {

@@ -24,6 +24,7 @@ use super::machine::{
 };
 use super::order::{start_order, stop_groups};
 use super::outputs::Outputs;
+use super::protection::Protection;
 use super::usage::Meter;
 use super::view::{Crash, Details, Usage, View};
 
@@ -120,6 +121,7 @@ pub(super) struct Slot {
     pub(super) tail: Arc<LogTail>,
     pub(super) launch_error: Option<String>,
     last_crash: Option<Crash>,
+    pub(super) protection: Option<Protection>,
     changed: watch::Sender<View>,
 }
 
@@ -241,15 +243,17 @@ impl Supervisor {
             return Err(StartError::AlreadyRunning);
         }
         let launched = state.wait_for(|v| !matches!(v.state, State::Launching { .. })).await.map(|v| v.state);
+        let launch_error = self.slots().get(uuid).and_then(|s| s.launch_error.clone());
         match (launched, self.status(uuid)) {
             (Ok(State::Starting { pid } | State::Running { pid, .. } | State::Stopping { pid, .. }), _) => {
                 Ok(pid)
             }
-            // Ended so soon that its process was never seen alive: that is the agent's failure, not the launch's.
-            (Ok(_), (Some(pid), Some(_))) => Ok(pid),
+            // Ended so soon that its process was never seen alive: that is the agent's failure, not the launch's. One that
+            // could not be launched has the status of an earlier process.
+            (Ok(_), (Some(pid), Some(_))) if launch_error.is_none() => Ok(pid),
             _ => {
-                let why = self.slots().get(uuid).and_then(|s| s.launch_error.clone());
-                Err(StartError::Launch { identity, why: why.unwrap_or_else(|| "it was stopped".into()) })
+                let why = launch_error.unwrap_or_else(|| "it was stopped".into());
+                Err(StartError::Launch { identity, why })
             }
         }
     }
@@ -359,6 +363,7 @@ impl Supervisor {
             exit_unknown: slot.machine.exit_unknown(),
             adopted: slot.machine.adopted(),
             launch_error: slot.launch_error.clone(),
+            protection: slot.protection.clone(),
             last_log: slot.tail.lines(),
             last_crash: slot.last_crash.clone(),
             log_file: self.files.as_ref().map(|_| self.options.home.agent_log(&slot.agent.identity)),
@@ -445,6 +450,7 @@ impl Supervisor {
                 tail: Arc::default(),
                 launch_error: None,
                 last_crash: None,
+                protection: None,
                 changed: watch::channel(View::of(&machine)).0,
                 machine,
             }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::processes::Family;
 
 use super::machine::{Heard, Machine, State};
+use super::protection::Protection;
 
 /// All there is to say about one agent's process.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct Details {
     pub adopted: bool,
     /// Why its last start failed before there was a process.
     pub launch_error: Option<String>,
+    /// What is in force for its last process; not known of one that an earlier platform started.
+    pub protection: Option<Protection>,
     /// The last lines it wrote.
     pub last_log: Vec<String>,
     /// How it ended last without being asked to, however long ago.

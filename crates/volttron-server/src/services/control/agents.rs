@@ -141,6 +141,7 @@ fn shown(d: &Details) -> Value {
     json!({
         "state": d.state, "restarts": d.restarts, "since": d.since.map(format_timestamp),
         "last_exit": d.last_exit, "exit_unknown": d.exit_unknown, "adopted": d.adopted, "launch_error": d.launch_error, "last_log": d.last_log,
+        "protection": d.protection,
         "last_crash": d.last_crash.as_ref().map(crashed), "log_file": d.log_file,
     })
 }
