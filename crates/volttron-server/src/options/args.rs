@@ -119,6 +119,21 @@ pub(super) struct Args {
     /// Keep every agent to its own files and from system calls it does not need: as far as the kernel can, or not start it
     #[arg(long, value_name = "off|on|require", value_enum, hide_possible_values = true, default_value_t)]
     pub(super) agent_sandbox: SandboxMode,
+    /// Give every agent a control group (version 2) below this directory, or below that of the platform itself
+    #[arg(long, value_name = "own|DIR")]
+    pub(super) agent_cgroup: Option<PathBuf>,
+    /// Memory an agent may use; needs agent-cgroup
+    #[arg(long, value_name = "BYTES")]
+    pub(super) agent_memory_max: Option<u64>,
+    /// Share of one core an agent may use; needs agent-cgroup
+    #[arg(long, value_name = "PERCENT")]
+    pub(super) agent_cpu_max: Option<u64>,
+    /// Processes and threads an agent may have; needs agent-cgroup, or agents with users of their own
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) agent_pids_max: Option<u64>,
+    /// Do not start an agent with a limit that cannot be kept
+    #[arg(long, value_name = "True|False", num_args = 0..=1, default_missing_value = "True")]
+    pub(super) agent_limits_require: Option<String>,
     /// The Python that Python agents run with; otherwise the first `python` on PATH
     #[arg(long, value_name = "PATH")]
     pub(super) agent_python: Option<String>,

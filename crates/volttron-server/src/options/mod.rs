@@ -19,6 +19,7 @@ use volttron_utils::logging::Level;
 
 use crate::logging::agent_files::Limits as AgentLogLimits;
 use crate::metrics::{BadMetricsAddress, MetricsAddress};
+use crate::supervisor::limits::Limits;
 use crate::supervisor::protection::SandboxMode;
 
 use args::Args;
@@ -92,6 +93,10 @@ pub struct Options {
     pub isolation_site: Option<PathBuf>,
     /// How much agents' own log files hold; none without such files.
     pub agent_logs: Option<AgentLogLimits>,
+    /// Where agents have control groups: a directory, or `own`.
+    pub cgroup: Option<PathBuf>,
+    /// Limits of agents.
+    pub limits: Limits,
     /// Whether agents are confined.
     pub sandbox: SandboxMode,
     /// Waiting times before restarts of a crashed agent.
@@ -250,6 +255,13 @@ impl Options {
             vip_addresses,
             local_address,
             sandbox: args.agent_sandbox,
+            cgroup: args.agent_cgroup.clone(),
+            limits: Limits {
+                memory_max: args.agent_memory_max,
+                cpu_max: args.agent_cpu_max,
+                pids_max: args.agent_pids_max,
+                require: args.agent_limits_require.as_deref() == Some("True"),
+            },
             isolation_site: isolation_site(&args, &instance_name),
             instance_name,
             instance_name_is_hostname,

@@ -33,6 +33,12 @@ pub enum PlatformError {
     /// Users for agents.
     #[error(transparent)]
     Isolation(#[from] NotReady),
+    /// Control groups for agents.
+    #[error(
+        "agent-cgroup: {0}; name a directory of control groups (version 2) that the platform may write to, as systemd \
+             makes one with Delegate=yes"
+    )]
+    Cgroup(String),
     /// Directories of the home.
     #[error(transparent)]
     Home(#[from] HomeError),

@@ -30,6 +30,7 @@ use crate::services::control::{Control as ControlService, ControlDeps};
 use crate::services::health::Health;
 use crate::services::keydiscovery::KeyDiscovery;
 use crate::services::rpc_pubsub::RpcPubSub;
+use crate::supervisor::cgroup::Groups;
 use crate::supervisor::environment::PlatformFacts;
 use crate::supervisor::machine::Rules;
 use crate::supervisor::{Supervisor, SupervisorOptions};
@@ -126,7 +127,10 @@ fn supervisor(options: &Options, keys: Option<&KeyPair>) -> Result<Arc<Superviso
         None => None,
         Some(site) => Some(Isolation::prepare(site, &options.home, &options.instance_name)?),
     };
+    let groups = options.cgroup.as_deref().map(Groups::prepare).transpose().map_err(PlatformError::Cgroup)?;
     let facts = PlatformFacts {
+        limits: options.limits,
+        groups,
         isolation,
         sandbox: options.sandbox,
         vip_address: options.local_address.base(),

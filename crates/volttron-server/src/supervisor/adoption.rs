@@ -17,7 +17,7 @@ impl Supervisor {
     /// Takes over the agents that an earlier platform meant to live on, and ends the others that outlived it. To be called
     /// before anybody can ask for a start.
     pub async fn take_over(self: &Arc<Self>) {
-        let mut unwanted = Vec::new();
+        let (mut unwanted, mut kept) = (Vec::new(), Vec::new());
         for process in orphans::left_behind(&self.options.home) {
             let taken = process.kept
                 && self.adopt(&process).unwrap_or_else(|error| {
@@ -28,13 +28,23 @@ impl Supervisor {
                     );
                     false
                 });
-            if !taken {
+            if taken {
+                kept.push(process.identity);
+            } else {
                 unwanted.push(process);
             }
         }
         orphans::end(&unwanted).await;
         for process in unwanted {
             tracing::warn!("ended {}, which an earlier platform had left behind", process.identity);
+        }
+        // They had their time; this is for what they had started.
+        if let Some(groups) = self.groups().cloned() {
+            let failed =
+                tokio::task::spawn_blocking(move || groups.end_leftovers(&kept)).await.unwrap_or_default();
+            for why in failed {
+                tracing::warn!("cannot end what an earlier platform had left behind: {why}");
+            }
         }
         let _ = self.record_processes().await;
     }
@@ -57,7 +67,12 @@ impl Supervisor {
         if self.feed(&uuid, Input::Adopted(process.pid)).contains(&Effect::AlreadyRunning) {
             return Ok(false);
         }
-        let tail = self.slots().get(&uuid).map(|slot| slot.tail.clone()).unwrap_or_default();
+        let group = self.groups().and_then(|groups| groups.of(&agent.identity));
+        let tail = self.slots().get_mut(&uuid).map(|slot| {
+            slot.group = group;
+            slot.tail.clone()
+        });
+        let tail = tail.unwrap_or_default();
         let mut to = self.destination(&agent, process.pid, tail);
         to.kept = true;
         outputs.follow(&to);
@@ -65,6 +80,7 @@ impl Supervisor {
         let (this, pid) = (self.clone(), process.pid);
         tokio::spawn(async move {
             launcher::gone(pidfd).await;
+            this.end_group(&uuid).await;
             this.finish_output(pid).await;
             this.feed(&uuid, Input::Gone);
         });

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use volttron_utils::files;
@@ -48,6 +49,14 @@ pub fn publish(home: &Home, server_key: &str) -> Result<(), String> {
     // The empty secret has to be there: readers of 11.x refuse the file without.
     let text = json!({"identity": "platform", "publickey": server_key, "secretkey": "", "domain": "VIP", "address": ""});
     files::write_atomic(&path, text.to_string().as_bytes(), 0o644).map_err(failed)
+}
+
+/// The file, if it holds no secret that a confined agent would be shown.
+pub fn without_secret(home: &Home) -> Option<PathBuf> {
+    let path = home.path().join("credentials_store/platform.json");
+    let text = files::read_bounded(&path, MAX_FILE).ok()?;
+    let there: Value = serde_json::from_str(&text).ok()?;
+    (there["secretkey"] == "").then_some(path)
 }
 
 #[cfg(test)]

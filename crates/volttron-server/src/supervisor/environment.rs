@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use volttron_utils::home::Home;
 use volttron_utils::keys::keystore;
 
+use super::cgroup::Groups;
 use super::installed::{InstalledAgent, Runtime};
 use super::launcher::{IsolatedUser, LaunchSpec};
+use super::limits::Limits;
 use super::protection::{Protection, SandboxMode, protect};
 use super::python;
 use crate::isolation::platform::Isolation;
@@ -29,6 +31,10 @@ pub struct PlatformFacts {
     pub isolation: Option<Isolation>,
     /// Whether agents are confined, where `agent.json` says nothing else.
     pub sandbox: SandboxMode,
+    /// Limits of agents, where `agent.json` says nothing else.
+    pub limits: Limits,
+    /// Where agents have control groups, if they are to.
+    pub groups: Option<Groups>,
 }
 
 /// What to run for this agent, or why it cannot be run.
@@ -52,6 +58,8 @@ pub fn launch_spec(home: &Home, facts: &PlatformFacts, agent: &InstalledAgent) -
             user_file: agent.dir.user_id(),
         }),
         sandbox: None,
+        group: None,
+        max_processes: None,
         protection: Protection::default(),
     };
     if !spec.exec.is_file() {

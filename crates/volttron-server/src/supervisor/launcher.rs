@@ -21,6 +21,7 @@ use crate::isolation::become_user::Launch;
 use crate::isolation::platform::{Isolation, helper_program};
 use crate::isolation::sandbox::Sandbox;
 
+use super::cgroup::{Group, enter};
 use super::protection::Protection;
 
 /// Launches that may wait for the thread.
@@ -45,6 +46,10 @@ pub struct LaunchSpec {
     pub isolated: Option<IsolatedUser>,
     /// What it may do, where that is less than its user may.
     pub sandbox: Option<Sandbox>,
+    /// Its control group.
+    pub group: Option<Group>,
+    /// Processes and threads its user may have, for a user of its own.
+    pub max_processes: Option<u64>,
     /// What is in force once it runs.
     pub protection: Protection,
 }
@@ -149,6 +154,7 @@ fn launch_as_platform(spec: &LaunchSpec) -> io::Result<Child> {
     }
     command.envs(spec.set.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null());
+    enter_group(&mut command, spec)?;
     connect(&mut command, spec)?;
     command.spawn()
 }
@@ -175,13 +181,25 @@ fn launch_by_helper(spec: &LaunchSpec, mut command: Command) -> io::Result<Child
     let mut told = Launch::new(spec.exec.clone(), spec.args.clone(), inherited.chain(set), spec.cwd.clone());
     told.lasting = spec.lasting.is_some();
     told.sandbox.clone_from(&spec.sandbox);
+    told.max_processes = spec.max_processes;
     let text = serde_json::to_vec(&told).map_err(io::Error::other)?;
     command.process_group(0).stdin(Stdio::piped());
+    enter_group(&mut command, spec)?;
     connect(&mut command, spec)?;
     let mut child = command.spawn()?;
     // Dropped after it: the helper reads to the end. One that has ended already says why on its standard error.
     let _ = child.stdin.take().map(|mut pipe| pipe.write_all(&text));
     Ok(child)
+}
+
+/// Lets the child be in the agent's group before it runs anything, so that nothing it starts is outside.
+#[allow(unsafe_code)]
+fn enter_group(command: &mut Command, spec: &LaunchSpec) -> io::Result<()> {
+    let Some(group) = &spec.group else { return Ok(()) };
+    let entrance = group.entrance()?;
+    // SAFETY: between fork and exec one system call is made; nothing allocates or takes a lock.
+    unsafe { command.pre_exec(move || enter(&entrance)) };
+    Ok(())
 }
 
 /// Gives the child the usual answer to signals, and asks the kernel to send it SIGTERM when the platform (the thread that

@@ -8,11 +8,10 @@ use tokio::process::{ChildStderr, ChildStdout};
 
 use super::environment::launch_spec;
 use super::installed::InstalledAgent;
-use super::launcher::Launched;
+use super::launcher::{LaunchSpec, Launched};
 use super::logs::{Destination, LogTail, Stream, drain};
 use super::machine::Input;
 use super::orphans::{self, Process};
-use super::protection::Protection;
 use super::running::Supervisor;
 
 /// After an exit, how long the pipes may take to be read to their end.
@@ -36,10 +35,13 @@ impl Supervisor {
             slot.launch_error = None;
             (slot.agent.clone(), slot.tail.clone())
         };
-        let created = match launch_spec(&self.options.home, &self.options.facts, &agent) {
+        let (home, facts, described) = (self.options.home.clone(), self.options.facts.clone(), agent.clone());
+        // Waits for what an earlier process left behind.
+        let spec = tokio::task::spawn_blocking(move || launch_spec(&home, &facts, &described)).await;
+        let created = match spec.unwrap_or_else(|_| Err("the preparations were interrupted".to_owned())) {
             Ok(mut spec) => {
                 let program = spec.exec.display().to_string();
-                self.protect(uuid, &agent, &spec.protection);
+                self.protect(uuid, &agent, &spec);
                 match self.lasting_output(&agent.identity) {
                     Ok(files) => {
                         spec.lasting = files;
@@ -57,6 +59,7 @@ impl Supervisor {
                 if let Some(slot) = self.slots().get_mut(uuid) {
                     slot.launch_error = Some(why);
                 }
+                self.end_group(uuid).await;
                 self.feed(uuid, Input::LaunchFailed);
             }
         }
@@ -69,7 +72,8 @@ impl Supervisor {
     }
 
     /// Remembers and tells what will be in force for the agent's process.
-    fn protect(&self, uuid: &str, agent: &InstalledAgent, protection: &Protection) {
+    fn protect(&self, uuid: &str, agent: &InstalledAgent, spec: &LaunchSpec) {
+        let protection = &spec.protection;
         match protection.describe() {
             Some(what) if protection.missing.is_empty() => tracing::info!("{}: {what}", agent.identity),
             Some(what) => tracing::warn!("{}: {what}", agent.identity),
@@ -77,6 +81,7 @@ impl Supervisor {
         }
         if let Some(slot) = self.slots().get_mut(uuid) {
             slot.protection = Some(protection.clone());
+            slot.group.clone_from(&spec.group);
         }
     }
 
@@ -113,6 +118,7 @@ impl Supervisor {
         let (this, uuid) = (self.clone(), uuid.to_owned());
         tokio::spawn(async move {
             let code = process.ended().await;
+            this.end_group(&uuid).await;
             let _ = tokio::time::timeout(PIPE_GRACE, futures_util::future::join_all(readers)).await;
             this.finish_output(pid).await;
             this.feed(&uuid, Input::Exited(code));

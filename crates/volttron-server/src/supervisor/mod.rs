@@ -5,12 +5,14 @@
 //! Start reading at [`Supervisor`].
 
 mod adoption;
+pub mod cgroup;
 pub(crate) mod credentials;
 mod ends;
 pub mod environment;
 pub mod installed;
 pub(crate) mod launcher;
 mod launching;
+pub mod limits;
 mod logs;
 pub mod machine;
 mod order;

@@ -1,4 +1,4 @@
-//! What an agent is kept from: the platform's `agent-sandbox`, and `sandbox` in the agent's `agent.json`.
+//! What an agent is kept from: the platform's `agent-sandbox`, and `sandbox` in the agent's `agent.json`; and its limits.
 //!
 //! ```json
 //! "sandbox": {"mode": "require", "read": ["/opt/maps"], "write": ["/dev/ttyUSB0"], "connect_tcp": [502]}
@@ -15,9 +15,12 @@ use serde::{Deserialize, Serialize};
 use volttron_utils::files;
 use volttron_utils::home::Home;
 
+use super::cgroup::settings;
+use super::credentials;
 use super::environment::PlatformFacts;
 use super::installed::{InstalledAgent, Runtime};
 use super::launcher::LaunchSpec;
+use super::limits::Limits;
 use super::python;
 use crate::isolation::sandbox::{Sandbox, Support};
 
@@ -57,6 +60,10 @@ pub struct Protection {
     pub calls_refused: bool,
     /// Ports it may connect to over TCP; all if there is no list.
     pub connect_tcp: Option<Vec<u16>>,
+    /// Limits that hold.
+    pub limits: Limits,
+    /// Directory of its control group.
+    pub cgroup: Option<PathBuf>,
     /// What was asked for and cannot be had here.
     pub missing: Vec<String>,
 }
@@ -80,6 +87,7 @@ impl Protection {
                 parts.push("not confined".to_owned());
             }
         }
+        parts.extend(settings(&self.limits).into_iter().map(|(_, file, value)| format!("{file} = {value}")));
         parts.extend(self.missing.iter().map(|what| format!("missing: {what}")));
         (!parts.is_empty()).then(|| parts.join("; "))
     }
@@ -104,8 +112,48 @@ const SYSTEM: [&str; 12] = [
 /// Devices that are no devices.
 const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 
-/// Adds to `spec` what the agent is to be kept from, or says why it is not started.
+/// Adds to `spec` what the agent is to be kept from, or says why it is not started. May wait for what an earlier process
+/// left behind to end.
 pub(super) fn protect(
+    spec: &mut LaunchSpec,
+    home: &Home,
+    facts: &PlatformFacts,
+    agent: &InstalledAgent,
+) -> Result<(), String> {
+    confine(spec, home, facts, agent)?;
+    limit(spec, facts, agent)
+}
+
+fn limit(spec: &mut LaunchSpec, facts: &PlatformFacts, agent: &InstalledAgent) -> Result<(), String> {
+    let limits = Limits::of(agent, &facts.limits)?;
+    let mut missing = Vec::new();
+    if let Some(groups) = &facts.groups {
+        let (group, kept, not_kept) = groups.make(&agent.identity, &limits)?;
+        spec.protection.limits = kept;
+        spec.protection.cgroup = Some(group.path().to_owned());
+        spec.group = Some(group);
+        missing = not_kept;
+    } else {
+        let without = settings(&limits).into_iter();
+        missing.extend(without.map(|(_, file, value)| format!("{file} = {value} (agent-cgroup is not set)")));
+    }
+    // A user of its own can be counted instead, threads too, as a group does.
+    if limits.pids_max.is_some() && spec.protection.limits.pids_max.is_none() && spec.isolated.is_some() {
+        spec.max_processes = limits.pids_max;
+        spec.protection.limits.pids_max = limits.pids_max;
+        missing.retain(|what| !what.starts_with("pids.max"));
+    }
+    if limits.require && !missing.is_empty() {
+        if let Some(group) = &spec.group {
+            let _ = group.end();
+        }
+        return Err(format!("its limits are required, and cannot be kept: {}", missing.join(", ")));
+    }
+    spec.protection.missing.extend(missing);
+    Ok(())
+}
+
+fn confine(
     spec: &mut LaunchSpec,
     home: &Home,
     facts: &PlatformFacts,
@@ -138,6 +186,7 @@ pub(super) fn protect(
         calls_refused: support.calls,
         connect_tcp,
         missing,
+        ..Protection::default()
     };
     Ok(())
 }
@@ -179,6 +228,7 @@ fn sandbox(
     if agent.manifest.as_ref().is_none_or(|manifest| manifest.runtime == Runtime::Python) {
         read.extend(python::packages(&spec.exec));
     }
+    read.extend(credentials::without_secret(home));
     read.extend(wishes.read.iter().cloned());
     let mut write: Vec<PathBuf> = DEVICES.iter().map(PathBuf::from).collect();
     write.extend([data, tmp]);

@@ -86,6 +86,8 @@ pub(super) fn older(
         lasting: None,
         isolated: None,
         sandbox: None,
+        group: None,
+        max_processes: None,
         protection: Protection::default(),
     };
     fill(&mut spec, home, facts, agent);

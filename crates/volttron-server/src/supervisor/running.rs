@@ -14,6 +14,7 @@ use volttron_utils::home::Home;
 use crate::isolation::platform::Isolation;
 use crate::logging::agent_files::{AgentFiles, Limits, Lost};
 
+use super::cgroup::{Group, Groups};
 use super::ends::how_ended;
 use super::environment::PlatformFacts;
 use super::installed::{self, InstalledAgent};
@@ -122,6 +123,7 @@ pub(super) struct Slot {
     pub(super) launch_error: Option<String>,
     last_crash: Option<Crash>,
     pub(super) protection: Option<Protection>,
+    pub(super) group: Option<Group>,
     changed: watch::Sender<View>,
 }
 
@@ -346,6 +348,10 @@ impl Supervisor {
             .collect()
     }
 
+    pub(super) fn groups(&self) -> Option<&Groups> {
+        self.options.facts.groups.as_ref()
+    }
+
     /// How agents become users of their own, if they are to.
     pub fn isolation(&self) -> Option<&Isolation> {
         self.options.facts.isolation.as_ref()
@@ -451,6 +457,7 @@ impl Supervisor {
                 launch_error: None,
                 last_crash: None,
                 protection: None,
+                group: None,
                 changed: watch::channel(View::of(&machine)).0,
                 machine,
             }
@@ -512,7 +519,12 @@ impl Supervisor {
                 let (this, uuid) = (self.clone(), uuid.to_owned());
                 tokio::spawn(async move { this.launch(&uuid).await });
             }
-            Effect::Signal(pid, signal) => self.send(identity, pid, signal),
+            Effect::Signal(pid, signal) => {
+                if signal == Signal::Kill {
+                    self.kill_group(uuid, identity);
+                }
+                self.send(identity, pid, signal);
+            }
             Effect::Ended { code, by_operator } => {
                 if unknown {
                     tracing::warn!(
@@ -553,6 +565,28 @@ impl Supervisor {
             }
             Effect::Unresponsive => tracing::error!("{identity} does not end, not even after SIGKILL"),
             Effect::AlreadyRunning => {}
+        }
+    }
+
+    fn group(&self, uuid: &str) -> Option<Group> {
+        self.slots().get(uuid).and_then(|slot| slot.group.clone())
+    }
+
+    /// Everything in the agent's group, also what left its process group.
+    fn kill_group(&self, uuid: &str, identity: &str) {
+        if let Some(Err(error)) = self.group(uuid).map(|group| group.kill()) {
+            tracing::error!("cannot kill the control group of {identity}: {error}");
+        }
+    }
+
+    /// What an agent started ends with it.
+    pub(super) async fn end_group(&self, uuid: &str) {
+        let Some(group) = self.group(uuid) else { return };
+        let place = group.path().display().to_string();
+        match tokio::task::spawn_blocking(move || group.end()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!("cannot end the control group {place}: {error}"),
+            Err(error) => tracing::error!("cannot end the control group {place}: {error}"),
         }
     }
 
