@@ -1,7 +1,7 @@
 //! Our platform as a real process.
 
 use std::fs;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -19,6 +19,8 @@ pub struct Platform {
     port: u16,
     /// Where the programs are; beside the test without it.
     programs: Option<PathBuf>,
+    /// User and group that programs run as; those of the test without it.
+    user: Option<(u32, u32)>,
     child: Option<Child>,
 }
 
@@ -40,7 +42,7 @@ impl Platform {
             config.push_str(&format!("agent-sandbox = {mode}\n"));
         }
         fs::write(home.path().join("config"), config).expect("write config");
-        Self { home, port, programs: None, child: None }
+        Self { home, port, programs: None, user: None, child: None }
     }
 
     /// Adds a line to the `config` file; counts from the next start on.
@@ -53,6 +55,14 @@ impl Platform {
     /// Runs the programs in `dir`, not those that lie beside the test.
     pub fn use_programs_of(&mut self, dir: &Path) {
         self.programs = Some(dir.to_owned());
+    }
+
+    /// Runs everything as this user and group, whose the home becomes. Only root can.
+    pub fn run_as(&mut self, uid: u32, gid: u32) {
+        for path in [self.home().to_owned(), self.home().join("config")] {
+            std::os::unix::fs::chown(path, Some(uid), Some(gid)).expect("give the home away");
+        }
+        self.user = Some((uid, gid));
     }
 
     /// A home prepared and started.
@@ -97,6 +107,9 @@ impl Platform {
             .env("VOLTTRON_HOME", self.home())
             .env("HOME", self.home())
             .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        if let Some((uid, gid)) = self.user {
+            command.uid(uid).gid(gid);
+        }
         command
     }
 

@@ -8,6 +8,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -50,6 +51,8 @@ impl Isolated {
             fs::create_dir_all(new.agent(agent).join("data/deep")).expect("create an agent");
             new.write(&format!("agents/{agent}/keystore.json"), 0o600, "secret");
             new.write(&format!("agents/{agent}/config"), 0o644, "{}");
+            new.write(&format!("agents/{agent}/USER_ID"), 0o644, "volttron_1");
+            new.write(&format!("agents/{agent}/agent.json"), 0o644, "{}");
             new.write(&format!("agents/{agent}/data/deep/history"), 0o644, "data");
         }
         new.write("keystore", 0o600, "the platform's secret");
@@ -148,6 +151,9 @@ fn an_agents_user_has_its_own_files_and_nobody_elses() {
         format!("ls {home}"),
         format!("ls {home}/agents"),
         "rm config".to_owned(),
+        // Whose rights it is given, and what it runs as.
+        "chmod 0666 USER_ID; echo volttron_2 > USER_ID".to_owned(),
+        "chmod 0666 agent.json; echo > agent.json".to_owned(),
     ] {
         let output = site.run(0, &forbidden);
         assert!(!output.status.success(), "{forbidden}: {}", String::from_utf8_lossy(&output.stdout));
@@ -317,6 +323,160 @@ fn a_platform_runs_each_agent_as_a_user_of_its_own() {
     for user in &users {
         let known = Command::new("id").arg(user).stderr(Stdio::null()).stdout(Stdio::null()).status();
         assert!(!known.expect("id runs").success(), "{user} stays");
+    }
+    platform.terminate();
+    let _ = Command::new("groupdel").arg("volttron_isolationtest").output();
+}
+
+/// A user for a platform that is not root, and the rule that an administrator would write for it.
+struct Unprivileged {
+    name: &'static str,
+    uid: u32,
+    gid: u32,
+    rule: PathBuf,
+}
+
+impl Unprivileged {
+    /// None without sudo, said aloud.
+    fn new() -> Option<Self> {
+        let sudo = Command::new("sudo").arg("--version").output();
+        if !sudo.is_ok_and(|output| output.status.success()) || !Path::new("/etc/sudoers.d").is_dir() {
+            eprintln!("LEFT OUT: there is no sudo");
+            return None;
+        }
+        let name = "volttronisolation";
+        let made =
+            Command::new("useradd").args(["--system", "--no-create-home", "--user-group", name]).output();
+        ok(&made.expect("useradd runs"));
+        let number = |flag: &str| {
+            let said = ok(&Command::new("id").args([flag, name]).output().expect("id runs"));
+            said.trim().parse().expect("a number")
+        };
+        let rule = PathBuf::from("/etc/sudoers.d/volttron_isolationtest");
+        Some(Self { name, uid: number("-u"), gid: number("-g"), rule })
+    }
+}
+
+impl Drop for Unprivileged {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.rule);
+        let _ = Command::new("pkill").args(["-KILL", "-u", self.name]).output();
+        let _ = Command::new("userdel").arg(self.name).output();
+    }
+}
+
+/// Processes of a user that run the listener.
+fn listeners(user: &str) -> Vec<String> {
+    let found =
+        Command::new("pgrep").args(["-u", user, "-f", "volttron-listener"]).output().expect("pgrep runs");
+    String::from_utf8_lossy(&found.stdout).split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_platform_that_is_not_root_does_it_with_sudo() {
+    if !is_root() {
+        return;
+    }
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(user) = Unprivileged::new() else { return };
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("open the directory");
+    let below = dir.path().join("platform");
+    fs::create_dir(&below).expect("create a directory");
+    std::os::unix::fs::chown(&below, Some(user.uid), Some(user.gid)).expect("give it away");
+    let site = dir.path().join("site.json");
+    let mut platform = Platform::prepare_in(&below);
+    platform.run_as(user.uid, user.gid);
+    platform.configure("instance-name = isolationtest");
+    platform.configure("agent-isolation-mode = True");
+    platform.configure("agent-sandbox = on");
+    platform.configure("agent-pids-max = 48");
+    platform.configure(&format!("agent-isolation-site = {}", site.display()));
+    let mut setup = Command::new(program("volttron-agent-exec"));
+    setup.arg("--site").arg(&site).args([
+        "setup",
+        "--instance",
+        "isolationtest",
+        "--platform-user",
+        user.name,
+    ]);
+    setup.arg("--home").arg(platform.home()).arg("--sudoers").arg(&user.rule);
+    ok(&setup.output().expect("the helper runs"));
+    ok(&Command::new("visudo").arg("-cf").arg(&user.rule).output().expect("visudo runs"));
+
+    // The rule is for what the platform needs, and nothing else.
+    let exec = program("volttron-agent-exec").display().to_string();
+    let site = site.display().to_string();
+    for forbidden in [
+        &["id"][..],
+        &[&exec, "confine"],
+        &[&exec, "--site", "/tmp/other.json", "add-user"],
+        &[&exec, "--site", &site, "setup", "--instance", "other", "--home", "/", "--platform-user", "root"],
+        &[&exec, "--site", &site, "run", "root", "one"],
+        &[&exec, "--site", &site, "signal", "nobody", "KILL"],
+        &[&exec, "--site", &site, "add-user", "--help"],
+    ] {
+        let output = Command::new("sudo")
+            .uid(user.uid)
+            .gid(user.gid)
+            .args(["-n", "--"])
+            .args(forbidden)
+            .output()
+            .expect("sudo runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("a password is required"), "{forbidden:?}: {output:?}");
+    }
+
+    platform.launch();
+    let listener = program("volttron-listener").display().to_string();
+    let mut users = Vec::new();
+    for identity in ["one", "two"] {
+        let installed = platform.vctl_json(&["install", &listener, "--vip-identity", identity, "--start"]);
+        assert_eq!(installed["started"], true, "{}", platform.log());
+        let status = platform.vctl_json(&["status"]);
+        assert_eq!(status[identity]["health"]["message"], "GOOD");
+        // Without a control group it is the user's processes that are counted.
+        assert_eq!(status[identity]["protection"]["limits"]["pids_max"], 48, "{status}");
+        let agent = status[identity]["agent_user"].as_str().expect("a user").to_owned();
+        let pids = listeners(&agent);
+        assert_eq!(pids.len(), 1, "{pids:?}");
+        let about = |what: &str| fs::read_to_string(format!("/proc/{}/{what}", pids[0])).expect("it runs");
+        assert!(about("status").contains("NoNewPrivs:\t1"));
+        let counted = about("limits").lines().any(|l| l.starts_with("Max processes") && l.contains("48"));
+        assert!(counted, "{}", about("limits"));
+        users.push(agent);
+    }
+    platform.vctl_ok(&["stop", "one"]);
+    assert_eq!(platform.vctl_json(&["status"])["one"]["status"], "0");
+    assert!(listeners(&users[0]).is_empty());
+    platform.vctl_ok(&["restart", "two"]);
+    assert_eq!(listeners(&users[1]).len(), 1);
+    platform.vctl_ok(&["stop", "two"]);
+
+    // What a platform that was killed left behind is ended by the next, though it is not the platform's to signal; also
+    // if it takes no notice of being asked.
+    let file = platform.home().join("agents/two/agent.json");
+    let text = fs::read_to_string(&file).expect("agent.json");
+    let mut stubborn: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    stubborn["exec"] = "/bin/sh".into();
+    let script = "trap '' TERM INT; echo volttron-listener; while :; do sleep 1; done";
+    stubborn["args"] = json!(["-c", script]);
+    fs::write(&file, stubborn.to_string()).expect("write agent.json");
+    let _ = platform.vctl(&["start", "two"]);
+    let left = until("it to run", PATIENCE, || Some(listeners(&users[1])).filter(|pids| !pids.is_empty()));
+    platform.kill();
+    platform.launch();
+    until("the leftover to end", PATIENCE, || listeners(&users[1]).is_empty().then_some(()));
+    assert!(platform.log().contains("ended two, which an earlier platform had left"), "{}", platform.log());
+    assert_eq!(left.len(), 1);
+    fs::write(&file, text).expect("write agent.json");
+    platform.vctl_ok(&["start", "two"]);
+    for identity in ["one", "two"] {
+        platform.vctl_ok(&["remove", identity, "--force"]);
+    }
+    for agent in &users {
+        let known = Command::new("id").arg(agent).stderr(Stdio::null()).stdout(Stdio::null()).status();
+        assert!(!known.expect("id runs").success(), "{agent} stays");
     }
     platform.terminate();
     let _ = Command::new("groupdel").arg("volttron_isolationtest").output();

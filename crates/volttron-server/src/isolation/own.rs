@@ -18,6 +18,9 @@ use super::{IsolationError, file};
 /// How deep an agent's data directory may be.
 const MAX_DEPTH: u32 = 32;
 
+/// The files of its directory that an agent needs. That they are its own is what keeps other agents from reading them.
+const OF_AGENT: [&[u8]; 2] = [b"keystore.json", b"config"];
+
 /// What an agent's files are to belong to.
 struct Owners {
     platform: (u32, u32),
@@ -80,7 +83,11 @@ impl Owners {
     /// What lies directly in the agent's directory.
     fn files(&self, path: &Path, agent: &OwnedFd) -> Result<(), IsolationError> {
         self.each(path, agent, |name, kind, fd, path| match kind {
-            FileType::RegularFile => file(path, give(fd, self.agent, self.platform.1, 0o640)),
+            FileType::RegularFile if OF_AGENT.contains(&name) => {
+                file(path, give(fd, self.agent, self.platform.1, 0o640))
+            }
+            // An owner may write: who the agent's user is, and what it runs, is not the agent's to say.
+            FileType::RegularFile => file(path, give(fd, self.platform.0, self.platform.1, 0o640)),
             FileType::Directory if name == b"data" || name == b"tmp" => self.data(path, fd, MAX_DEPTH),
             // Links that the platform made for readers of older layouts lie in directories of their own.
             _ => Ok(()),

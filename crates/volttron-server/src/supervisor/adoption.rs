@@ -36,6 +36,9 @@ impl Supervisor {
         }
         orphans::end(&unwanted).await;
         for process in unwanted {
+            if !kept.contains(&process.identity) {
+                self.end_user_of(&process.identity).await;
+            }
             tracing::warn!("ended {}, which an earlier platform had left behind", process.identity);
         }
         // They had their time; this is for what they had started.
@@ -47,6 +50,18 @@ impl Supervisor {
             }
         }
         let _ = self.record_processes().await;
+    }
+
+    /// Ends what the agent's user still runs: what the platform could signal itself may have been the way there only.
+    async fn end_user_of(&self, identity: &str) {
+        let file = self.home().agent(identity).user_id();
+        let Some(isolation) = self.isolation().cloned().filter(|_| file.is_file()) else { return };
+        let ended = tokio::task::spawn_blocking(move || {
+            isolation.user(&file).and_then(|user| isolation.signal(&user, "KILL"))
+        });
+        if let Err(error) = ended.await.unwrap_or_else(|e| Err(io::Error::other(e))) {
+            tracing::error!("cannot end what the user of {identity} runs: {error}");
+        }
     }
 
     /// False if it is not to live on: it is not installed any more, or is there twice.
