@@ -7,6 +7,7 @@
 pub mod auth;
 mod blocking;
 pub mod bridge;
+pub mod codes;
 pub mod ctl;
 mod files;
 pub mod front;

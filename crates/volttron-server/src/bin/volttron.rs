@@ -1,9 +1,10 @@
 //! The platform program: parse, run, tell how it ended. No logic.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use volttron_server::codes::{Code, Coded};
 use volttron_server::logging::{self, Levels};
 use volttron_server::options::{Options, OptionsError};
 use volttron_server::platform;
@@ -19,19 +20,19 @@ fn main() -> ExitCode {
     let log = match logging::init(&options.log, Levels::new(options.log_level, &options.logger_levels)) {
         Ok(log) => log,
         Err(error) => {
-            complain(&format!("cannot write the log to {}: {error}", options.log));
+            complain(&format!("cannot write the log to {}: {error}", options.log), Code::LogFile);
             return ExitCode::from(1);
         }
     };
     let ended = platform::run(&options);
     if let Err(error) = &ended {
-        tracing::error!("{error}");
+        tracing::error!("{error} (vctl explain {})", error.coded());
     }
     log.flush(LAST_LINES);
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&error.to_string());
+            complain(&error.to_string(), error.coded());
             ExitCode::from(error.exit_code())
         }
     }
@@ -46,12 +47,16 @@ fn refuse(error: &OptionsError) -> ExitCode {
         OptionsError::Usage { text, .. } => {
             let _ = write!(std::io::stderr(), "{text}");
         }
-        other => complain(&other.to_string()),
+        other => complain(&other.to_string(), other.coded()),
     }
     ExitCode::from(error.exit_code())
 }
 
-/// One line on stderr.
-fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "volttron: error: {text}");
+/// One line on stderr, the last one; a person gets another that says where to read on.
+fn complain(text: &str, code: Code) {
+    let mut err = std::io::stderr();
+    let _ = writeln!(err, "volttron: error: {text}");
+    if err.is_terminal() {
+        let _ = writeln!(err, "try: vctl explain {code}");
+    }
 }

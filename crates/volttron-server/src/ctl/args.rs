@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::bus::{CallArgs, PublishArgs, SubscribeArgs};
 use super::logs::LogsArgs;
+use super::care::CareCommand;
 use super::new::NewArgs;
 use super::run::RunArgs;
 use super::watch::WatchArgs;
@@ -232,6 +233,9 @@ pub enum Command {
         #[command(subcommand)]
         command: AuthVerb,
     },
+    /// Verbs that look after the platform as a whole
+    #[command(flatten)]
+    Care(CareCommand),
 }
 
 /// `vctl auth`: the verbs of the rules, and those that look at agents.
@@ -453,6 +457,11 @@ impl Selection {
 }
 
 impl Command {
+    /// Whether it cannot be carried out without the settings of the home.
+    pub fn needs_settings(&self) -> bool {
+        !matches!(self, Self::Care(_))
+    }
+
     /// The word in messages.
     pub fn word(&self) -> &'static str {
         match self {
@@ -483,6 +492,7 @@ impl Command {
             Self::Clear { .. } => "clear",
             Self::Shutdown { .. } => "shutdown",
             Self::Auth { .. } => "auth",
+            Self::Care(command) => command.word(),
         }
     }
 }

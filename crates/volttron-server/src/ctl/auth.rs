@@ -7,6 +7,7 @@ use volttron_utils::keys::keystore;
 use super::args::ListArgs;
 use super::output::{Output, Person};
 use super::{Vctl, render, show};
+use crate::codes::Coded;
 use crate::ops::auth::{self, AuthCommand, AuthOpError};
 use crate::ops::session::authentication_is_off;
 use crate::ops::{OpError, agents};
@@ -29,7 +30,7 @@ pub(super) async fn rules(vctl: &Vctl, command: AuthCommand, out: &mut Output) -
         Err(AuthOpError::NotRunning) => Err(OpError::NotRunning),
         Err(AuthOpError::Call(error)) => Err(OpError::Call(error)),
         Err(error) => {
-            out.complain(&format!("auth: error: {error}"));
+            out.fail(&format!("auth: error: {error}"), error.coded(), error.code());
             Ok(error.code())
         }
     }

@@ -8,6 +8,7 @@ use super::Vctl;
 use super::args::Selection;
 use super::output::Output;
 use super::show::report_misses;
+use crate::codes::{Code, Coded};
 use crate::ops::agents::{self, AgentRow, StatusRow};
 use crate::ops::lifecycle::{self, Came};
 use crate::ops::select::Filters;
@@ -69,7 +70,7 @@ async fn start_all(
             Err(OpError::Call(CallError::Remote(e))) if e.detail() == Some("agent is already running") => {}
             Err(error) if agents.len() == 1 => return Err(error),
             Err(error) => {
-                out.complain(&format!("start: error: {}: {error}", agent.identity));
+                out.fail(&format!("start: error: {}: {error}", agent.identity), error.coded(), error.code());
                 failed = Some(error);
             }
         }
@@ -118,6 +119,7 @@ pub(super) fn report_start(agent: &AgentRow, came: &Came, wait: Duration, out: &
             if let (Some(file), false) = (log_file, last_log.is_empty()) {
                 out.complain(&format!("All of it is in {file}; to see it: vctl logs {}", agent.identity));
             }
+            out.point_to(Code::DidNotStart);
             false
         }
     }

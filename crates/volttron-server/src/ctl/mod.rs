@@ -6,6 +6,9 @@
 mod args;
 mod auth;
 mod bus;
+mod care;
+mod doctor;
+mod explain;
 mod install;
 mod logs;
 mod manage;
@@ -28,6 +31,7 @@ use volttron_utils::home::{Home, expand};
 use args::{AuthVerb, Cli, Command, Global};
 use output::Output;
 
+use crate::codes::Coded;
 use crate::ops::{OpError, Session, Target};
 
 /// Limit of each exchange with the platform, unless `--timeout` says otherwise.
@@ -47,13 +51,13 @@ pub fn main(command_line: impl IntoIterator<Item = OsString>) -> ExitCode {
         let _ = Cli::command().print_help();
         return ExitCode::SUCCESS;
     };
-    let mut out = Output::default();
+    let mut out = Output::new(cli.global.json);
     let word = command.word();
-    let outcome = Vctl::new(&cli.global).and_then(|vctl| run(&vctl, command, &mut out));
+    let outcome = Vctl::new(&cli.global, &command).and_then(|vctl| run(&vctl, command, &mut out));
     let code = match outcome {
         Ok(code) => code,
         Err(error) => {
-            out.complain(&describe(word, &error));
+            out.fail(&describe(word, &error), error.coded(), error.code());
             if let (true, OpError::Call(call)) = (cli.global.debug, &error) {
                 out.complain(&format!("{call:#?}"));
             }
@@ -131,6 +135,7 @@ async fn dispatch(vctl: &Vctl, command: Command, out: &mut Output) -> Result<u8,
         }
         Command::Auth { command: AuthVerb::Rules(command) } => auth::rules(vctl, command, out).await,
         Command::Auth { command: AuthVerb::Publickey(args) } => auth::publickey(vctl, &args, out).await,
+        Command::Care(command) => care::care(vctl, command, out).await,
     }
 }
 
@@ -147,7 +152,7 @@ struct Vctl {
 }
 
 impl Vctl {
-    fn new(global: &Global) -> Result<Self, OpError> {
+    fn new(global: &Global, command: &Command) -> Result<Self, OpError> {
         let home = match &global.vhome {
             Some(path) => Home::new(expand(&path.to_string_lossy())),
             None => Home::from_env(),
@@ -155,7 +160,9 @@ impl Vctl {
         .map_err(|e| OpError::Usage(e.to_string()))?;
         let mut files = Vec::new();
         if std::env::var_os("SKIP_VOLTTRON_CONFIG").is_none() {
-            files.push(OptionFile::load_or_empty(&home.config_file()));
+            let own = OptionFile::load_or_empty(&home.config_file());
+            // What is wrong with it is for some commands to tell.
+            files.push(if command.needs_settings() { own } else { Ok(own.unwrap_or_default()) });
         }
         files.extend(global.config.iter().map(|path| OptionFile::load(path)));
         let files =

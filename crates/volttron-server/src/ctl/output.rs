@@ -2,6 +2,9 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use serde_json::json;
+
+use crate::codes::Code;
 use crate::ops::auth::Prompt;
 
 /// Where commands write.
@@ -9,15 +12,39 @@ use crate::ops::auth::Prompt;
 pub struct Output {
     out: io::Stdout,
     err: io::Stderr,
+    json: bool,
 }
 
 impl Default for Output {
     fn default() -> Self {
-        Self { out: io::stdout(), err: io::stderr() }
+        Self::new(false)
     }
 }
 
 impl Output {
+    /// Where commands write; failures as JSON too if that is asked for.
+    pub fn new(json: bool) -> Self {
+        Self { out: io::stdout(), err: io::stderr(), json }
+    }
+
+    /// Tells why something failed. The text is what scripts know; where to read on comes behind it, for people who look
+    /// and for programs that ask for JSON, and for nobody else.
+    pub fn fail(&mut self, text: &str, code: Code, exit: u8) {
+        self.complain(text);
+        if self.json {
+            let error = json!({"error": {"code": code.text(), "message": text, "exit_code": exit}});
+            self.complain(&error.to_string());
+        }
+        self.point_to(code);
+    }
+
+    /// Says to a person where to read on.
+    pub fn point_to(&mut self, code: Code) {
+        if !self.json && self.is_interactive() {
+            self.complain(&format!("try: vctl explain {code}"));
+        }
+    }
+
     /// Text to standard output, as it is.
     pub fn print(&mut self, text: &str) {
         let _ = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());

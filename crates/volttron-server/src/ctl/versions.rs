@@ -4,6 +4,7 @@ use super::args::UpgradeArgs;
 use super::install::{build, python, running, terms};
 use super::output::Output;
 use super::{Vctl, manage, render, seconds};
+use crate::codes::Coded;
 use crate::install::history::Event;
 use crate::ops::agents::{self, AgentRow};
 use crate::ops::install::{Report, Request};
@@ -46,7 +47,11 @@ pub(super) async fn upgrade(vctl: &Vctl, args: UpgradeArgs, out: &mut Output) ->
         let report = match versions::upgrade(&session, vctl.home(), agent, request.clone()).await {
             Ok(report) => report,
             Err(error) if all => {
-                out.complain(&format!("upgrade: error: {}: {error}", agent.identity));
+                out.fail(
+                    &format!("upgrade: error: {}: {error}", agent.identity),
+                    error.coded(),
+                    error.code(),
+                );
                 code = code.max(error.code());
                 continue;
             }

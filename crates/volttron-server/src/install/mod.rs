@@ -10,7 +10,7 @@ mod cargo;
 mod change;
 mod describe;
 mod disk;
-mod elf;
+pub(crate) mod elf;
 pub mod history;
 mod links;
 mod named;
@@ -30,6 +30,9 @@ mod unpack;
 mod upgrade;
 
 use std::path::PathBuf;
+
+/// The format of `agent.json` that is written, and the latest that is read.
+pub(crate) const MANIFEST_FORMAT: u32 = 1;
 
 /// Begins the name of a new agent's directory from its decisive rename until it is in place.
 const NEW_PREFIX: &str = ".new-";

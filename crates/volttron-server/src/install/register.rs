@@ -20,7 +20,7 @@ use super::change::Change;
 use super::history::{History, Outcome, Terms, What};
 use super::repair::{REMOVED, REMOVED_KEEPING_AUTH, finish_removal};
 use super::upgrade::prepare_upgrade;
-use super::{InstallError, NEW_PREFIX, Site, file, python, repair, store};
+use super::{InstallError, MANIFEST_FORMAT, NEW_PREFIX, Site, file, python, repair, store};
 use crate::supervisor::installed::{self, InstalledAgent, Manifest, Runtime};
 
 /// A program that is ready to become an agent.
@@ -256,7 +256,7 @@ impl Pending {
 
 fn manifest(staged: &StagedAgent, exec: String) -> Manifest {
     Manifest {
-        format: 1,
+        format: MANIFEST_FORMAT,
         package: staged.package.clone(),
         version: staged.version.clone(),
         source: staged.source.clone(),

@@ -5,6 +5,7 @@
 pub mod agents;
 pub mod auth;
 pub mod config;
+pub mod doctor;
 pub mod install;
 pub mod lifecycle;
 pub mod logs;

@@ -24,6 +24,35 @@ pub(super) struct Settings {
     seen: HashSet<(u64, u64)>,
 }
 
+/// A key of a configuration file that is not an option.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownKey {
+    /// As written.
+    pub key: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The option that looks most like it, if any is near.
+    pub nearest: Option<String>,
+}
+
+/// The keys of one file that are not options. A file that cannot be read has none.
+pub fn unknown_keys(path: &Path) -> Vec<UnknownKey> {
+    let Ok(file) = OptionFile::load(path) else { return Vec::new() };
+    let command = command();
+    let unknown = |entry: &&Entry| entry.key != "config" && kind_of(&command, &entry.key).is_none();
+    let told = |entry: &Entry| UnknownKey {
+        key: entry.key.clone(),
+        line: entry.line,
+        nearest: nearest(&command, &entry.key),
+    };
+    ours(&file).filter(unknown).map(told).collect()
+}
+
+/// Settings of the server.
+fn ours(file: &OptionFile) -> impl Iterator<Item = &Entry> {
+    file.entries().iter().filter(|e| e.section.as_deref().is_none_or(|s| s == SECTION))
+}
+
 impl Settings {
     /// Reads a file that need not exist.
     pub(super) fn read_if_exists(&mut self, path: &Path) -> Result<(), OptionsError> {
@@ -46,7 +75,7 @@ impl Settings {
             return Ok(());
         }
         let command = command();
-        for entry in file.entries().iter().filter(|e| e.section.as_deref().is_none_or(|s| s == SECTION)) {
+        for entry in ours(&file) {
             if entry.key == "config" {
                 let included = expand(&entry.value());
                 self.read(&path.parent().unwrap_or(Path::new(".")).join(included))?;

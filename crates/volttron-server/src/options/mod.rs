@@ -7,6 +7,8 @@
 mod args;
 mod file;
 
+pub use file::{UnknownKey, unknown_keys};
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

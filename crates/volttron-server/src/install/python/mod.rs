@@ -29,7 +29,7 @@ use volttron_utils::home::Home;
 pub use interpreter::on_path;
 pub use lease::{held, hold, runs};
 pub use prepare::{Prepared, prepare};
-pub use store::{runtimes_of, store};
+pub use store::{missing_interpreter, runtimes_of, store};
 
 /// The client library that agents get if the interpreter has none: the newest that runs unmodified agents.
 const CLIENT: &str = "volttron==10.0.5rc4";

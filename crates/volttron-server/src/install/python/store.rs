@@ -63,6 +63,25 @@ pub(super) fn is_usable(root: &Path, key: &str) -> bool {
     Ledger::read(root).is_some_and(|ledger| ledger.sha256 == key) && root.join("bin/python").exists()
 }
 
+/// The interpreter that an environment, or the one it builds on, leads to and that is not there.
+pub fn missing_interpreter(root: &Path) -> Option<PathBuf> {
+    let shared = Ledger::read(root).and_then(|ledger| Some(root.parent()?.join(ledger.runtime?)));
+    shared.iter().map(PathBuf::as_path).chain([root]).find_map(dangling)
+}
+
+/// Where `bin/python` of an environment leads to, if that is not there.
+fn dangling(root: &Path) -> Option<PathBuf> {
+    let mut path = root.join("bin/python");
+    if path.exists() {
+        return None;
+    }
+    // The name of the environment's own link tells nobody anything.
+    while let (Ok(to), Some(dir)) = (fs::read_link(&path), path.parent()) {
+        path = dir.join(to);
+    }
+    Some(path)
+}
+
 /// The environment made from the same source, if there is one.
 pub(super) fn find(home: &Home, key: &str) -> Option<(PathBuf, Ledger)> {
     let entries = fs::read_dir(home.bin()).ok()?;

@@ -1,0 +1,209 @@
+//! Installed agents on disk: whether each can be started; what interrupted changes and newer versions left.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use volttron_utils::files::{FileLock, TEMP_PREFIX};
+
+use super::{Report, Scene, quoted, shown};
+use crate::codes::Code;
+use crate::install::{self, MANIFEST_FORMAT, python};
+use crate::supervisor::InstalledAgent;
+use crate::supervisor::installed::{Manifest, Runtime};
+
+/// Whether each agent has what it needs to be started.
+pub(super) fn agents(scene: &Scene, report: &mut Report) {
+    report.measured("agents", scene.agents.len());
+    for skipped in scene.skipped.iter() {
+        let path = skipped.split(": ").next().unwrap_or(skipped);
+        let texts = [
+            skipped.clone(),
+            "it is skipped: the agent cannot be started or listed".to_owned(),
+            format!("mv {} {}", quoted(path), shown(&scene.home.path().join("backups"))),
+        ];
+        report.warn(Code::AgentIncomplete, path, texts);
+    }
+    for agent in scene.agents.iter() {
+        match &agent.manifest {
+            Some(manifest) if manifest.format > MANIFEST_FORMAT => newer(agent, manifest, report),
+            Some(manifest) if manifest.runtime == Runtime::External => {}
+            Some(manifest) => program(agent, manifest, report),
+            None => older(scene, agent, report),
+        }
+    }
+}
+
+/// How the agent is installed again, from where it came.
+fn reinstall(agent: &InstalledAgent) -> String {
+    let source = agent.manifest.as_ref().map(install_source).unwrap_or_default();
+    format!("vctl install {source} --vip-identity {} --force", agent.identity)
+}
+
+/// What `vctl install` takes, from the record of where an agent came from.
+pub(in crate::ops) fn install_source(manifest: &Manifest) -> String {
+    let source = &manifest.source;
+    match (source["path"].as_str(), source["registry"].as_str()) {
+        (Some(path), _) => quoted(path),
+        (None, Some("crates.io") | None) => format!("{}@{}", manifest.package, manifest.version),
+        (None, Some(registry)) => {
+            format!("{}@{} --registry {}", manifest.package, manifest.version, quoted(registry))
+        }
+    }
+}
+
+fn program(agent: &InstalledAgent, manifest: &Manifest, report: &mut Report) {
+    let identity = agent.identity.as_str();
+    let exec: PathBuf = agent.dir.path().join(&manifest.exec);
+    let why = || "it cannot be started".to_owned();
+    if manifest.runtime == Runtime::Python
+        && let Some(gone) = exec.parent().and_then(Path::parent).and_then(python::missing_interpreter)
+    {
+        let what = format!("{identity} runs with the Python {}, which is not there", gone.display());
+        return report.fault(Code::InterpreterGone, identity, [what, why(), reinstall(agent)]);
+    }
+    let Ok(meta) = fs::metadata(&exec) else {
+        let what = format!("the program of {identity} is missing: {}", tidy(&exec).display());
+        return report.fault(Code::ProgramMissing, identity, [what, why(), reinstall(agent)]);
+    };
+    if !meta.is_file() || meta.permissions().mode() & 0o111 == 0 {
+        let what = format!("the program of {identity} is not executable: {}", tidy(&exec).display());
+        let fix = format!("chmod +x {}", shown(&tidy(&exec)));
+        return report.fault(Code::ProgramMissing, identity, [what, why(), fix]);
+    }
+    let mut head = Vec::new();
+    let read =
+        File::open(&exec).and_then(|file| file.take(install::elf::HEADER_BYTES).read_to_end(&mut head));
+    if read.is_ok()
+        && head.starts_with(install::elf::MAGIC)
+        && let Err(wrong) = install::elf::check(&head)
+    {
+        let what = format!("the program of {identity} cannot run here: {wrong}");
+        report.fault(Code::OtherMachine, identity, [what, why(), reinstall(agent)]);
+    }
+}
+
+/// Without the way through the agent's directory.
+fn tidy(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        if part == std::path::Component::ParentDir {
+            out.pop();
+        } else {
+            out.push(part);
+        }
+    }
+    out
+}
+
+fn newer(agent: &InstalledAgent, manifest: &Manifest, report: &mut Report) {
+    let texts = [
+        format!(
+            "{} was installed by a newer version: its agent.json has format {}, and {MANIFEST_FORMAT} is known",
+            agent.identity, manifest.format
+        ),
+        "it may not be started as it should".to_owned(),
+        reinstall(agent),
+    ];
+    report.fault(Code::NewerHome, agent.identity.as_str(), texts);
+}
+
+/// An agent of the 9.x layout runs with the operator's Python.
+fn older(scene: &Scene, agent: &InstalledAgent, report: &mut Report) {
+    let chosen = scene.options.as_ref().ok().and_then(|options| options.python.interpreter.clone());
+    let found = match &chosen {
+        Some(path) => path.exists(),
+        None => python::on_path("python").or_else(|| python::on_path("python3")).is_some(),
+    };
+    if !found {
+        let name = chosen.map_or_else(|| "python on PATH".to_owned(), |path| path.display().to_string());
+        let texts = [
+            format!("{} needs Python with VOLTTRON 9.x, and there is no {name}", agent.identity),
+            "it cannot be started".to_owned(),
+            format!("echo 'agent-python = /PATH/TO/python' >> {}", shown(&scene.home.config_file())),
+        ];
+        report.fault(Code::InterpreterGone, agent.identity.as_str(), texts);
+    }
+}
+
+/// What interrupted changes left, and whether a newer version was here.
+pub(super) fn changes(scene: &Scene, report: &mut Report) {
+    last_version(scene, report);
+    // Whoever installs at this moment leaves the same files, and takes them away.
+    let busy = FileLock::is_held(&scene.home.bin().join(".lock")).unwrap_or(false);
+    let mut left: Vec<PathBuf> = Vec::new();
+    let journal = scene.home.configuration_store().join(".transaction");
+    // A running platform finishes it by itself, at its next change at the latest.
+    if scene.running.is_none() && journal.exists() {
+        left.push(journal);
+    }
+    if !busy {
+        for entry in fs::read_dir(scene.home.agents()).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if [TEMP_PREFIX, ".new-", ".removed"].iter().any(|prefix| name.starts_with(prefix)) {
+                left.push(entry.path());
+            } else {
+                left.extend(
+                    [".change", ".next"]
+                        .map(|part| entry.path().join(part))
+                        .into_iter()
+                        .filter(|p| p.exists()),
+                );
+            }
+        }
+    }
+    for path in left {
+        let fix = if scene.running.is_some() {
+            "vctl shutdown --platform; volttron -v -l volttron.log".to_owned()
+        } else {
+            format!("volttron --vhome {} -v -l volttron.log", shown(scene.home.path()))
+        };
+        let texts = [
+            format!("a change was interrupted: {}", path.display()),
+            "it is neither made nor undone; the next start finishes it".to_owned(),
+            fix,
+        ];
+        report.warn(Code::Unfinished, path.display().to_string(), texts);
+    }
+}
+
+fn last_version(scene: &Scene, report: &mut Report) {
+    let note = fs::read_to_string(scene.home.lock_file()).unwrap_or_default();
+    let Some(theirs) = note.lines().find_map(|line| line.strip_prefix("version:")).map(str::trim) else {
+        return;
+    };
+    let ours = crate::platform::VERSION;
+    if numbers(theirs) > numbers(ours) {
+        let texts = [
+            format!("the last platform of this home had version {theirs}, and this program has {ours}"),
+            "it may have written what this version does not understand".to_owned(),
+            format!("cargo install volttron-server --version {theirs}"),
+        ];
+        report.warn(Code::NewerHome, scene.home.path().display().to_string(), texts);
+    }
+}
+
+/// A version's numbers, for comparing.
+fn numbers(version: &str) -> Vec<u64> {
+    let plain = version.split(['-', '+']).next().unwrap_or_default();
+    plain.split('.').map(|part| part.parse().unwrap_or(0)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_number() {
+        for (a, b) in [("0.10.0", "0.9.9"), ("1.0.0", "0.99.0"), ("1.2.3", "1.2.2-rc1")] {
+            assert!(numbers(a) > numbers(b), "{a} {b}");
+        }
+        assert_eq!(numbers("1.2.3+x"), numbers("1.2.3"));
+    }
+
+    #[test]
+    fn paths_are_shown_without_detours() {
+        assert_eq!(tidy(Path::new("/h/agents/a/../../bin/p/bin/p")), Path::new("/h/bin/p/bin/p"));
+    }
+}

@@ -1,0 +1,213 @@
+//! `auth.json` and `protected_topics.json`, and whether the installed agents are in the former.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use volttron_utils::files;
+use volttron_utils::identity;
+use volttron_utils::keys::keystore;
+
+use super::{Report, Scene, quoted, shown};
+use crate::auth::entry::{Entry, Mechanism};
+use crate::auth::file::{AuthFile, List, ParseError, Parsed};
+use crate::auth::protected::Protected;
+use crate::auth::store::MAX_FILE_BYTES;
+use crate::codes::Code;
+
+enum Found {
+    /// There is none, or nobody asks it.
+    None,
+    Rules(Box<Parsed>),
+    Broken(ParseError),
+    Unreadable(io::Error),
+}
+
+fn read(scene: &Scene) -> Found {
+    if !scene.auth() {
+        return Found::None;
+    }
+    match files::read_bounded(&scene.home.auth_file(), MAX_FILE_BYTES) {
+        Ok(text) => match AuthFile::parse(&text) {
+            Ok(parsed) => Found::Rules(Box::new(parsed)),
+            Err(error) => Found::Broken(error),
+        },
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Found::None,
+        Err(e) => Found::Unreadable(e),
+    }
+}
+
+fn edit(path: &Path, line: usize) -> String {
+    format!("${{EDITOR:-nano}} +{} {}", line.max(1), shown(path))
+}
+
+/// Whether the document can be used and says what its writers meant.
+pub(super) fn auth_file(scene: &Scene, report: &mut Report) {
+    let path = scene.home.auth_file();
+    let subject = path.display().to_string();
+    let why = || {
+        let running =
+            "the running platform goes on with the rules it last understood, and will not start again";
+        let down = "the platform does not start with it";
+        (if scene.running.is_some() { running } else { down }).to_owned()
+    };
+    match read(scene) {
+        Found::None => {}
+        Found::Unreadable(e) => {
+            let fix = format!(
+                "sudo chown {} {1}; chmod 600 {1}",
+                rustix::process::geteuid().as_raw(),
+                shown(&path)
+            );
+            report.fault(Code::AuthFile, &subject, [format!("{subject} cannot be read: {e}"), why(), fix]);
+        }
+        Found::Broken(ParseError::Newer(version)) => {
+            let texts = [
+                format!("{subject} was written by a newer version ({version})"),
+                why(),
+                format!("ls -l {}.*.bak", shown(&path)),
+            ];
+            report.fault(Code::NewerHome, &subject, texts);
+        }
+        Found::Broken(error) => {
+            let line = if let ParseError::Json(e) = &error { e.line() } else { 0 };
+            report.fault(Code::AuthFile, &subject, [format!("{subject}: {error}"), why(), edit(&path, line)]);
+        }
+        Found::Rules(parsed) => {
+            for warning in &parsed.warnings {
+                let why = "the entry does not count, so somebody is refused, or not refused".to_owned();
+                report.warn(
+                    Code::BadAuthEntry,
+                    &subject,
+                    [format!("{subject}: {warning}"), why, edit(&path, 1)],
+                );
+            }
+            duplicates(&parsed.file, report);
+        }
+    }
+    if files::open_bits(&path).is_ok_and(|bits| bits & 0o022 != 0) {
+        let texts = [
+            format!("other users may write to {subject}"),
+            "they can give themselves any right".to_owned(),
+            format!("chmod 600 {}", shown(&path)),
+        ];
+        report.warn(Code::AuthFileOpen, subject, texts);
+    }
+}
+
+/// An entry of the platform itself: those share keys with each other.
+fn is_own(entry: &Entry) -> bool {
+    let own = |name: &str| {
+        name == identity::PLATFORM || identity::is_service(name) || identity::is_control_connection(name)
+    };
+    own(&entry.user_id) || entry.identity.as_deref().is_some_and(own)
+}
+
+fn duplicates(file: &AuthFile, report: &mut Report) {
+    let (mut by_key, mut by_identity): (BTreeMap<&str, Vec<_>>, BTreeMap<&str, Vec<_>>) = Default::default();
+    for (index, entry) in file.entries(List::Allow).enumerate() {
+        if !entry.enabled || is_own(entry) || entry.mechanism != Mechanism::Curve {
+            continue;
+        }
+        for key in entry.credentials.texts() {
+            by_key.entry(key).or_default().push((index, entry.user_id.as_str()));
+        }
+        if let Some(identity) = &entry.identity {
+            by_identity.entry(identity).or_default().push((index, entry.user_id.as_str()));
+        }
+    }
+    let listed = |entries: &[(usize, &str)]| {
+        entries.iter().map(|(i, user)| format!("{i} ({user})")).collect::<Vec<_>>().join(", ")
+    };
+    let remove = |entries: &[(usize, &str)]| {
+        let others: Vec<String> = entries.iter().skip(1).map(|(i, _)| i.to_string()).collect();
+        format!("vctl auth remove {}", others.join(" "))
+    };
+    for (key, entries) in by_key.iter().filter(|(_, entries)| entries.len() > 1) {
+        let texts = [
+            format!("the auth entries {} have the same key {key}", listed(entries)),
+            "whoever has the key can be any of them, and only one set of rules counts".to_owned(),
+            remove(entries),
+        ];
+        report.warn(Code::DuplicateKey, *key, texts);
+    }
+    for (identity, entries) in by_identity.iter().filter(|(_, entries)| entries.len() > 1) {
+        let texts = [
+            format!("the auth entries {} are for the same identity {identity}", listed(entries)),
+            "different keys can speak for it, with different rights".to_owned(),
+            remove(entries),
+        ];
+        report.warn(Code::DuplicateIdentity, *identity, texts);
+    }
+}
+
+/// Whether every installed agent may connect with the key that it has.
+pub(super) fn agents(scene: &Scene, report: &mut Report) {
+    let Found::Rules(parsed) = read(scene) else { return };
+    let file = &parsed.file;
+    for agent in scene.agents.iter() {
+        let Ok(keys) = keystore::load(&agent.keystore()) else { continue };
+        let (identity, key) = (agent.identity.as_str(), keys.public.to_string());
+        let has_key =
+            |entry: &Entry| entry.credentials.texts().iter().any(|c| *c == key) || entry.credentials.is_any();
+        let named: Vec<(usize, &Entry)> =
+            file.entries(List::Allow).enumerate().filter(|(_, e)| e.names(identity)).collect();
+        if let Some(index) = file.entries(List::Deny).position(|e| e.enabled && has_key(e)) {
+            let what = format!("the key of {identity} is in the deny list (entry {index})");
+            let fix = edit(&scene.home.auth_file(), 1);
+            report.fault(Code::NoAuthEntry, identity, [what, "the platform refuses it".to_owned(), fix]);
+            continue;
+        }
+        if file.entries(List::Allow).any(|e| e.enabled && has_key(e)) {
+            continue;
+        }
+        // A form that works without any questions, whichever characters a key begins with.
+        let capabilities = quoted(&format!("{{\"edit_config_store\": {{\"identity\": \"{identity}\"}}}}"));
+        let add = format!(
+            "vctl auth add --user_id {identity} --identity {identity} --credentials={key} --capabilities {capabilities}"
+        );
+        let why = "the platform refuses its connection".to_owned();
+        if let Some((index, entry)) = named.iter().find(|(_, entry)| entry.enabled) {
+            let theirs = entry.credentials.texts().join(", ");
+            let texts = [
+                format!("{identity} has the key {key}, and its auth entry (index {index}) {theirs}"),
+                why,
+                format!("vctl auth remove --yes {index} && {add}"),
+            ];
+            report.fault(Code::KeyMismatch, identity, texts);
+        } else {
+            let (what, fix) = match named.first() {
+                Some((index, _)) => (
+                    format!("the auth entry of {identity} (index {index}) is disabled"),
+                    format!("vctl auth remove --yes {index} && {add}"),
+                ),
+                None => (format!("{identity} is installed and has no auth entry"), add),
+            };
+            report.fault(Code::NoAuthEntry, identity, [what, why, fix]);
+        }
+    }
+}
+
+/// Whether the document can be used.
+pub(super) fn protected_topics(scene: &Scene, report: &mut Report) {
+    let path = scene.home.protected_topics();
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return,
+        Err(e) => {
+            let fix = format!("chmod u+r {}", shown(&path));
+            let what = format!("{} cannot be read: {e}", path.display());
+            return broken(&path, what, fix, report);
+        }
+    };
+    if let Err(error) = Protected::parse(&text) {
+        let line = if let ParseError::Json(e) = &error { e.line() } else { 0 };
+        broken(&path, format!("{}: {error}", path.display()), edit(&path, line), report);
+    }
+}
+
+fn broken(path: &Path, what: String, fix: String, report: &mut Report) {
+    let why = "who may publish where is not what the file is meant to say".to_owned();
+    report.fault(Code::ProtectedTopics, path.display().to_string(), [what, why, fix]);
+}
