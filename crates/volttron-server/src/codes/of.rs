@@ -33,6 +33,7 @@ impl Coded for OpError {
             Self::Install(e) => e.coded(),
             Self::Rules(e) => e.coded(),
             Self::New(e) => e.coded(),
+            Self::Backup(e) => e.coded(),
             Self::Connect(e) => e.coded(),
             Self::Call(e) => e.coded(),
         }

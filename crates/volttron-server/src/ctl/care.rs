@@ -1,8 +1,9 @@
-//! The verbs that look after a platform as a whole: `doctor` and `explain`.
+//! The verbs that look after a platform as a whole: `doctor`, `explain`, `backup`, `restore` and `bugreport`.
 
 use clap::Subcommand;
 
 use super::Vctl;
+use super::backup::{self, BackupArgs, BugreportArgs, RestoreArgs};
 use super::doctor::{self, DoctorArgs};
 use super::explain::{self, ExplainArgs};
 use super::output::Output;
@@ -16,6 +17,12 @@ pub enum CareCommand {
     Doctor(DoctorArgs),
     /// Say what an error code means, and what to do
     Explain(ExplainArgs),
+    /// Copy the whole home into a file, while the platform runs
+    Backup(BackupArgs),
+    /// Make a home from a backup
+    Restore(RestoreArgs),
+    /// Write a file with all that somebody needs to find a fault, without secrets
+    Bugreport(BugreportArgs),
 }
 
 impl CareCommand {
@@ -24,6 +31,9 @@ impl CareCommand {
         match self {
             Self::Doctor(_) => "doctor",
             Self::Explain(_) => "explain",
+            Self::Backup(_) => "backup",
+            Self::Restore(_) => "restore",
+            Self::Bugreport(_) => "bugreport",
         }
     }
 }
@@ -32,5 +42,8 @@ pub(super) async fn care(vctl: &Vctl, command: CareCommand, out: &mut Output) ->
     match command {
         CareCommand::Doctor(args) => doctor::doctor(vctl, &args, out).await,
         CareCommand::Explain(args) => explain::explain(vctl, &args, out),
+        CareCommand::Backup(args) => backup::backup(vctl, args, out).await,
+        CareCommand::Restore(args) => backup::bring_back(vctl, args, out).await,
+        CareCommand::Bugreport(args) => backup::report(vctl, args, out).await,
     }
 }

@@ -5,6 +5,7 @@
 
 mod args;
 mod auth;
+mod backup;
 mod bus;
 mod care;
 mod doctor;

@@ -4,6 +4,8 @@
 
 pub mod agents;
 pub mod auth;
+pub mod backup;
+pub mod bugreport;
 pub mod config;
 pub mod doctor;
 pub mod install;
@@ -57,6 +59,9 @@ pub enum OpError {
         /// What the system said.
         source: io::Error,
     },
+    /// No archive of a home, or no home from one.
+    #[error(transparent)]
+    Backup(#[from] backup::BackupError),
     /// No connection.
     #[error("{0}")]
     Connect(#[from] SpawnError),
@@ -78,6 +83,7 @@ impl OpError {
             | Self::Install(_)
             | Self::New(_)
             | Self::Keys(_)
+            | Self::Backup(_)
             | Self::File { .. }
             | Self::Connect(_) => 1,
         }

@@ -100,6 +100,11 @@ pub fn authentication_is_off(home: &Home) -> bool {
     platform_option(home, "allow-auth").or_else(given).is_some_and(|text| text == "False")
 }
 
+/// Name of the platform of this home, as far as its settings tell.
+pub fn instance_name(home: &Home) -> String {
+    platform_option(home, "instance-name").unwrap_or_default()
+}
+
 fn platform_option(home: &Home, key: &str) -> Option<String> {
     if std::env::var_os("SKIP_VOLTTRON_CONFIG").is_some() {
         return None;

@@ -133,21 +133,36 @@ impl<'a> Environment<'a> {
 
     /// Scripts name the directory they were made in: lets them, and the path beneath, name where they will stand.
     pub fn rename_paths(&self, moves: &[(&Path, &Path)]) -> io::Result<()> {
-        let mut files = vec![self.root.join("pyvenv.cfg"), self.site_packages().join("beneath.pth")];
-        for entry in fs::read_dir(self.root.join("bin"))? {
-            files.push(entry?.path());
-        }
-        for path in files {
-            let plain = fs::symlink_metadata(&path).is_ok_and(|m| m.is_file() && m.len() <= MAX_SCRIPT);
-            let Some(text) = plain.then(|| fs::read_to_string(&path).ok()).flatten() else { continue };
-            let mut renamed = text.clone();
-            for (from, to) in moves {
-                renamed = renamed.replace(&*from.to_string_lossy(), &to.to_string_lossy());
-            }
-            if renamed != text {
-                fs::write(&path, renamed)?;
-            }
-        }
-        Ok(())
+        rename_paths(&self.root, &self.site_packages(), moves)
     }
+}
+
+fn rename_paths(root: &Path, site_packages: &Path, moves: &[(&Path, &Path)]) -> io::Result<()> {
+    let mut files = vec![root.join("pyvenv.cfg"), site_packages.join("beneath.pth")];
+    for entry in fs::read_dir(root.join("bin"))? {
+        files.push(entry?.path());
+    }
+    for path in files {
+        let plain = fs::symlink_metadata(&path).is_ok_and(|m| m.is_file() && m.len() <= MAX_SCRIPT);
+        let Some(text) = plain.then(|| fs::read_to_string(&path).ok()).flatten() else { continue };
+        let mut renamed = text.clone();
+        for (from, to) in moves {
+            renamed = renamed.replace(&*from.to_string_lossy(), &to.to_string_lossy());
+        }
+        if renamed != text {
+            fs::write(&path, renamed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets what is in the environment at `root`, if it is one, name the home `to` where it names the home `from`.
+pub fn relocate(root: &Path, from: &Path, to: &Path) -> io::Result<()> {
+    if !root.join("pyvenv.cfg").is_file() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(root.join("lib"))? {
+        rename_paths(root, &entry?.path().join("site-packages"), &[(from, to)])?;
+    }
+    Ok(())
 }

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use volttron_utils::config::OptionFile;
 use volttron_utils::home::Home;
 
+pub use environment::relocate;
 pub use interpreter::on_path;
 pub use lease::{held, hold, runs};
 pub use prepare::{Prepared, prepare};

@@ -23,7 +23,9 @@ use tokio::sync::mpsc;
 
 use super::Target;
 use crate::codes::Code;
+pub(super) use agents::install_source;
 pub use scene::{Limits, Scene};
+pub(crate) use storage::size;
 
 /// How long all checks together may take.
 const TIME_LIMIT: Duration = Duration::from_millis(950);

@@ -52,7 +52,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    pub(super) fn look(target: &Target, limits: Limits) -> Self {
+    pub(in crate::ops) fn look(target: &Target, limits: Limits) -> Self {
         let home = target.home.clone();
         let running = home.running();
         let options = options(&home, running).map(Arc::new).map_err(|e| (e.coded(), e.to_string()));

@@ -172,7 +172,7 @@ fn measure(dir: &Path) -> io::Result<Option<Duration>> {
 }
 
 /// Bytes for people.
-pub(in crate::ops) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "KiB", "MiB", "GiB"] {
         if value < 1024.0 {
