@@ -209,7 +209,8 @@ fn nothing_is_written_from_what_is_no_whole_backup() {
     };
     let make = "tar --format=gnu -czf out.tar.gz volttron-backup.json";
     refused(&hostile(&format!("mkdir home; ln -s /etc home/etc; {make} home/etc")), "VT1513");
-    let outside = "tar --format=gnu -P -czf out.tar.gz --transform s,^x$,home/../../x, volttron-backup.json x";
+    let outside =
+        "tar --format=gnu -P -czf out.tar.gz --transform s,^x$,home/../../x, volttron-backup.json x";
     refused(&hostile(&format!("echo x > x; {outside}")), "VT1513");
     refused(&hostile(&format!("echo x > y; {make} y")), "VT1513");
     refused(&hostile(&format!("mkdir home; mkfifo home/p; {make} home/p")), "VT1513");

@@ -41,7 +41,7 @@ impl CareCommand {
 pub(super) async fn care(vctl: &Vctl, command: CareCommand, out: &mut Output) -> Result<u8, OpError> {
     match command {
         CareCommand::Doctor(args) => doctor::doctor(vctl, &args, out).await,
-        CareCommand::Explain(args) => explain::explain(vctl, &args, out),
+        CareCommand::Explain(args) => Ok(explain::explain(vctl, &args, out)),
         CareCommand::Backup(args) => backup::backup(vctl, args, out).await,
         CareCommand::Restore(args) => backup::bring_back(vctl, args, out).await,
         CareCommand::Bugreport(args) => backup::report(vctl, args, out).await,

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use super::output::Output;
 use super::{Vctl, render};
 use crate::codes::{Code, Page};
-use crate::ops::OpError;
 
 /// Options of `vctl explain`.
 #[derive(Args, Debug)]
@@ -19,10 +18,10 @@ pub struct ExplainArgs {
     code: Option<String>,
 }
 
-pub(super) fn explain(vctl: &Vctl, args: &ExplainArgs, out: &mut Output) -> Result<u8, OpError> {
+pub(super) fn explain(vctl: &Vctl, args: &ExplainArgs, out: &mut Output) -> u8 {
     let Some(text) = &args.code else {
         list(vctl.json, out);
-        return Ok(0);
+        return 0;
     };
     let Some(code) = Code::parse(text) else {
         out.fail(
@@ -30,11 +29,11 @@ pub(super) fn explain(vctl: &Vctl, args: &ExplainArgs, out: &mut Output) -> Resu
             Code::UnknownCode,
             10,
         );
-        return Ok(10);
+        return 10;
     };
     let page = code.page();
     out.print(&if vctl.json { render::pretty(&as_json(&page)) } else { as_text(&page) });
-    Ok(0)
+    0
 }
 
 fn list(json: bool, out: &mut Output) {
@@ -55,10 +54,7 @@ fn as_json(page: &Page) -> Value {
 }
 
 fn as_text(page: &Page) -> String {
-    let list = |heading: &str, items: &[String]| {
-        let lines: String = items.iter().map(|item| format!("  - {item}\n")).collect();
-        format!("\n{heading}:\n{lines}")
-    };
+    let list = |heading: &str, items: &[String]| format!("\n{heading}:\n  - {}\n", items.join("\n  - "));
     format!(
         "{}: {}\n\n{}\n{}{}",
         page.code,

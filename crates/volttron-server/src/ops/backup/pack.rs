@@ -96,7 +96,7 @@ pub fn pack(request: &PackRequest, progress: &Progress) -> Result<Packed, Backup
 
     let mut files = Vec::with_capacity(contents.files.len());
     let (settled, rest): (Vec<Found>, Vec<Found>) =
-        std::mem::take(&mut contents.files).into_iter().partition(|f| belongs_together(&f.path));
+        std::mem::take(&mut contents.files).into_iter().partition(belongs_together);
     for (found, bytes) in read_together(settled, &request.home)? {
         files.push(writer.bytes(&found, &bytes)?);
     }
@@ -171,8 +171,14 @@ fn agents(home: &Home) -> Vec<AgentNote> {
 }
 
 /// Files that the platform changes together: rules, keys, configurations.
-fn belongs_together(path: &str) -> bool {
-    path.starts_with("configuration_store/") || (!path.contains('/') && !path.ends_with(".log"))
+fn belongs_together(found: &Found) -> bool {
+    let kept = found.path.starts_with("configuration_store/") || !found.path.contains('/');
+    kept && !found.database && found.size <= SMALL_BYTES && !is_log(&found.path)
+}
+
+/// A log only grows, and what was there is whole.
+fn is_log(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|end| end == "log")
 }
 
 /// Reads files until none of them changed between the first and the last, and no change is half made.
@@ -291,8 +297,7 @@ impl<W: Write> Writer<'_, W> {
         }
         let file = self.stream(found, &found.source)?;
         let changed = fs::metadata(&found.source).map_or(true, |meta| meta.mtime() != found.modified);
-        // A log only grows, and what was there is whole.
-        if changed && Path::new(&found.path).extension().is_none_or(|end| end != "log") {
+        if changed && !is_log(&found.path) {
             warnings.push(format!(
                 "{} was written while it was copied; its copy may be of two moments",
                 found.path
@@ -313,7 +318,7 @@ impl<W: Write> Writer<'_, W> {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(e) => return Err(failed(e.to_string())),
             };
-            if before == stamp() || found.path.ends_with(".log") {
+            if before == stamp() || is_log(&found.path) {
                 return self.bytes(found, &bytes).map(Some);
             }
             sleep(SETTLE);

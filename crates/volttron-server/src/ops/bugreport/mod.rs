@@ -82,7 +82,7 @@ pub async fn run(target: &Target, request: &Request) -> Result<Written, OpError>
         let target = Target { timeout: ANSWER, ..target.clone() };
         match timeout(ANSWER, target.connect()).await {
             Ok(Ok(session)) => {
-                for (name, text) in online(&session).await {
+                for (name, text) in Box::pin(online(&session)).await {
                     add(&name, text);
                 }
             }

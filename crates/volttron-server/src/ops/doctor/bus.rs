@@ -26,7 +26,7 @@ pub(super) async fn bus(target: &Target, scene: &Scene, report: &mut Report) {
         Ok(Err(error)) => return not_answering(scene, &error.to_string(), report),
         Err(_) => return not_answering(scene, "no answer", report),
     };
-    if timeout(QUESTIONS, ask(&session, scene, report)).await.is_err() {
+    if timeout(QUESTIONS, Box::pin(ask(&session, scene, report))).await.is_err() {
         not_answering(scene, "its services did not answer", report);
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use volttron_utils::address::Scheme;
+use volttron_utils::address::{Address, Scheme};
 use volttron_utils::keys::keystore::{self, KeystoreError};
 use volttron_utils::keys::known_hosts::KnownHosts;
 
@@ -96,7 +96,7 @@ pub(super) fn known_hosts(scene: &Scene, report: &mut Report) {
     let addresses = options.vip_addresses.iter().chain([&options.local_address]);
     let served =
         addresses.filter(|a| matches!(a.scheme, Scheme::Tcp | Scheme::Ipc) && a.secretkey().is_none());
-    for host in served.map(|address| address.host_key()) {
+    for host in served.map(Address::host_key) {
         let Some((_, key)) = hosts.iter().find(|(known, key)| *known == host && *key != own) else {
             continue;
         };

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
+use volttron_utils::address::Address;
 use volttron_utils::files::read_bounded;
 use volttron_utils::keys::known_hosts::KnownHosts;
 
@@ -89,7 +90,7 @@ fn foreign_hosts(scene: &Scene, path: &Path) -> Vec<String> {
     let own_key =
         volttron_utils::keys::keystore::load(&scene.home.keystore()).ok().map(|k| k.public.to_string());
     let own_hosts: Vec<String> =
-        scene.options.iter().flat_map(|o| o.vip_addresses.iter().map(|a| a.host_key())).collect();
+        scene.options.iter().flat_map(|o| o.vip_addresses.iter().map(Address::host_key)).collect();
     let foreign = |(host, key): &(&str, &str)| {
         !host.starts_with(['@', '/'])
             && own_key.as_deref() != Some(*key)

@@ -149,8 +149,7 @@ pub(super) fn agents(scene: &Scene, report: &mut Report) {
     for agent in scene.agents.iter() {
         let Ok(keys) = keystore::load(&agent.keystore()) else { continue };
         let (identity, key) = (agent.identity.as_str(), keys.public.to_string());
-        let has_key =
-            |entry: &Entry| entry.credentials.texts().iter().any(|c| *c == key) || entry.credentials.is_any();
+        let has_key = |entry: &Entry| entry.credentials.texts().contains(&key) || entry.credentials.is_any();
         let named: Vec<(usize, &Entry)> =
             file.entries(List::Allow).enumerate().filter(|(_, e)| e.names(identity)).collect();
         if let Some(index) = file.entries(List::Deny).position(|e| e.enabled && has_key(e)) {
