@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Component, Path};
 
-use flate2::read::GzDecoder;
+use flate2::bufread::GzDecoder;
 use sha2::{Digest, Sha256};
 use tar::{Archive, EntryType};
 
@@ -20,6 +20,8 @@ const MAX_MEMBERS: usize = 1_000_000;
 const MAX_HEAD_BYTES: u64 = 64 << 10;
 const MAX_LIST_BYTES: u64 = 512 << 20;
 const MAX_NAME_BYTES: u64 = 4096;
+/// Most zeros behind the last member.
+const MAX_PADDING_BYTES: usize = 64 << 10;
 const PIECE_BYTES: usize = 128 * 1024;
 
 /// A member that is a file of the home.
@@ -102,6 +104,22 @@ pub(super) fn read(
             });
         }
         take(Member { path: below.to_owned(), size: size_bytes, contents: &mut entry })?;
+    }
+    // The checksum of the whole stands at the very end, behind the zeros that a tar ends with.
+    let mut rest = archive.into_inner();
+    let mut piece = [0; 512];
+    let mut after = 0;
+    loop {
+        match rest.read(&mut piece).map_err(damaged)? {
+            0 => break,
+            n => after += n,
+        }
+        if after > MAX_PADDING_BYTES || piece.iter().any(|byte| *byte != 0) {
+            return Err(hostile("there is something behind its end".to_owned()));
+        }
+    }
+    if rest.into_inner().read(&mut piece).map_err(damaged)? > 0 {
+        return Err(hostile("there is something behind its end".to_owned()));
     }
     list.ok_or_else(|| damaged(io::Error::other("its end is missing")))
 }

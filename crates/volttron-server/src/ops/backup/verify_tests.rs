@@ -142,6 +142,8 @@ fn damage_is_noticed_wherever_it_is() {
         let error = checked(&whole[..end], 1 << 20).unwrap_err();
         assert!(matches!(error.coded(), Code::NotABackup | Code::BackupDamaged), "{end}: {error}");
     }
+    let more = [&whole[..], b"more"].concat();
+    assert_eq!(checked(&more, 1 << 20).unwrap_err().coded(), Code::BackupHostile);
     let mut changed = Fake::new();
     changed.members[1].2 = b"no".to_vec();
     assert!(checked(&changed.bytes(), 1 << 20).unwrap_err().to_string().contains("not what it was"));
