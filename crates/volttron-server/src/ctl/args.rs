@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::apply::{ApplyArgs, DiffArgs, ExportArgs};
 use super::bus::{CallArgs, PublishArgs, SubscribeArgs};
 use super::logs::LogsArgs;
 use super::care::CareCommand;
@@ -136,6 +137,12 @@ pub enum Command {
         #[command(flatten)]
         filters: FilterArgs,
     },
+    /// Make the platform what a file says
+    Apply(Box<ApplyArgs>),
+    /// Show how the platform differs from what a file says
+    Diff(DiffArgs),
+    /// Describe the platform in a file
+    Export(ExportArgs),
     /// Call a method of an agent and show its answer
     Call(CallArgs),
     /// Publish a message
@@ -472,6 +479,9 @@ impl Command {
             Self::Upgrade(_) => "upgrade",
             Self::Rollback { .. } => "rollback",
             Self::History { .. } => "history",
+            Self::Apply(_) => "apply",
+            Self::Diff(_) => "diff",
+            Self::Export(_) => "export",
             Self::Call(_) => "call",
             Self::Pub(_) => "pub",
             Self::Sub(_) => "sub",

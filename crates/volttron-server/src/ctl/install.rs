@@ -49,6 +49,7 @@ fn request(vctl: &Vctl, args: InstallArgs) -> Result<Request, OpError> {
         kind: args.source,
         registry,
         identity: args.vip_identity,
+        version: None,
         config: args.agent_config,
         keep_config: false,
         tag: args.tag,

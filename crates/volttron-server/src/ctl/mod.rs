@@ -3,6 +3,7 @@
 //! Starts no more than it needs: a single-threaded runtime, one connection, questions that do not depend on each
 //! other at once.
 
+mod apply;
 mod args;
 mod auth;
 mod backup;
@@ -106,6 +107,9 @@ async fn dispatch(vctl: &Vctl, command: Command, out: &mut Output) -> Result<u8,
         Command::Status(args) => show::status(vctl, &args, out).await,
         Command::Health(selection) => show::health(vctl, &selection, out).await,
         Command::Peerlist => show::peerlist(vctl, out).await,
+        Command::Apply(args) => apply::apply(vctl, *args, out).await,
+        Command::Diff(args) => apply::diff(vctl, &args, out).await,
+        Command::Export(args) => apply::export(vctl, &args, out).await,
         Command::Call(args) => bus::call(vctl, args, out).await,
         Command::Pub(args) => bus::publish(vctl, &args, out).await,
         Command::Sub(args) => bus::subscribe(vctl, &args, out).await,

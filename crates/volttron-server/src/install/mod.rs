@@ -46,7 +46,7 @@ pub use repair::repair_home;
 pub use site::{Admission, Site};
 pub use source::{Kind, Source, recognise};
 pub use stage::Stage;
-pub use upgrade::{conclude, stage_rollback};
+pub use upgrade::{AgentSettings, conclude, stage_rollback, stage_settings};
 
 /// Why an agent was not installed. Nothing was changed then.
 #[derive(Debug, thiserror::Error)]

@@ -1,13 +1,17 @@
 //! Another version for an agent that is there, and the way back. Identity, uuid, keys, data, tag, priority and auth entry
 //! stay where they are.
 
+use std::collections::BTreeMap;
 use std::fs;
+
+use serde::{Deserialize, Serialize};
 
 use super::change::Change;
 use super::history::{History, Outcome, Trial, Version, What};
 use super::register::{clear_up_after, history_file, name, to_text};
 use super::{InstallError, Pending, Site, StagedAgent, repair};
 use crate::supervisor::installed::{InstalledAgent, Manifest};
+use crate::supervisor::machine::RestartPolicy;
 
 /// Another version for an agent that is there; none if it is the one it has.
 pub(super) fn prepare_upgrade(
@@ -49,6 +53,84 @@ pub(super) fn prepare_upgrade(
     }
     put_version(site, &change, agent, manifest, &history)?;
     Ok(Some(change))
+}
+
+/// What an operator may change about an agent that keeps its program. What is none stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentSettings {
+    /// Configuration text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
+    /// Additions to the environment, all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<BTreeMap<String, String>>,
+    /// `on-failure`, `always` or `never`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<String>,
+    /// Restarts in a row before the agent is given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_restarts: Option<u32>,
+    /// Agents that are to be on the bus before this one starts with the platform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Vec<String>>,
+}
+
+/// Prepares other settings for an agent; none if it has them already. Tells besides whether its process has to be
+/// another one for them to count.
+pub fn stage_settings(
+    site: &Site<'_>,
+    agent: &InstalledAgent,
+    settings: &AgentSettings,
+    by: &str,
+) -> Result<Option<(Pending, bool)>, InstallError> {
+    let lock = site.lock()?;
+    repair(site)?;
+    let prepared = prepare_settings(site, agent, settings, by);
+    clear_up_after(site, &prepared);
+    Ok(prepared?.map(|(change, restarts)| (Pending::change(agent, change, lock), restarts)))
+}
+
+fn prepare_settings(
+    site: &Site<'_>,
+    agent: &InstalledAgent,
+    settings: &AgentSettings,
+    by: &str,
+) -> Result<Option<(Change, bool)>, InstallError> {
+    if let Some(word) = settings.restart.as_deref().filter(|word| RestartPolicy::parse(word).is_none()) {
+        return Err(InstallError::Config(format!("restart is on-failure, always or never, not {word}")));
+    }
+    let mut history = History::load(&agent.dir);
+    let Some(old) = present(agent, &history) else {
+        return Err(InstallError::Config(format!(
+            "{} was installed by a Python platform; install it again with `vctl install --force` first",
+            agent.identity
+        )));
+    };
+    let mut manifest = old.manifest.clone();
+    if let Some(env) = &settings.env {
+        manifest.env.clone_from(env);
+    }
+    let config = settings.config.as_ref().filter(|text| old.config.as_ref() != Some(text));
+    let restarts = config.is_some() || manifest.env != old.manifest.env;
+    manifest.restart = settings.restart.clone().or(manifest.restart);
+    manifest.max_restarts = settings.max_restarts.or(manifest.max_restarts);
+    if let Some(after) = &settings.after {
+        manifest.after.clone_from(after);
+    }
+    if config.is_none() && to_text(&manifest) == to_text(&old.manifest) {
+        return Ok(None);
+    }
+    let change = Change::begin(site, &agent.dir)?;
+    if let Some(text) = config {
+        change.put(site, &agent.dir.config(), text, 0o644)?;
+    }
+    if restarts {
+        history.succeed(old, &manifest);
+        history.note(What::Upgrade, &manifest, by, Outcome::Done, "");
+    }
+    put_version(site, &change, agent, &manifest, &history)?;
+    Ok(Some((change, restarts)))
 }
 
 /// Prepares the return to a former version of an agent. `failed` says why the present one did not pass its trial.

@@ -31,6 +31,8 @@ pub struct Request {
     pub registry: Option<install::Registry>,
     /// Identity instead of the package's default.
     pub identity: Option<String>,
+    /// The version that the source has to have.
+    pub version: Option<String>,
     /// Configuration file.
     pub config: Option<PathBuf>,
     /// Leave the configuration alone, also where the source brings one.
@@ -158,6 +160,11 @@ pub async fn run(
     let staged =
         install::prepare(home, &source, &build, stage.path(), wanted, config.map(|(_, text)| text)).await;
     let installed = match staged {
+        Ok(staged) if request.version.as_ref().is_some_and(|version| *version != staged.version) => {
+            let wanted = request.version.as_deref().unwrap_or_default();
+            let found = format!("{} is version {}, not {wanted}", request.path, staged.version);
+            Err(OpError::Refused(found))
+        }
         Ok(mut staged) => {
             staged.then = Then {
                 tag: request.tag.clone(),

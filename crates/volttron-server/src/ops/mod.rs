@@ -3,6 +3,7 @@
 //! Start reading at [`session`] (the way to the platform) and [`agents`] (what is installed, and how it does).
 
 pub mod agents;
+pub mod apply;
 pub mod auth;
 pub mod backup;
 pub mod bugreport;

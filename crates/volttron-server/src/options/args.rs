@@ -231,14 +231,17 @@ pub(super) fn command() -> clap::Command {
 
 /// The known name that looks most like a mistyped one, if any is near.
 pub(super) fn nearest(command: &clap::Command, key: &str) -> Option<String> {
-    command
-        .get_arguments()
-        .filter(|arg| !arg.is_hide_set())
-        .filter_map(clap::Arg::get_long)
-        .map(|name| (edits(name, key), name))
+    let shown = command.get_arguments().filter(|arg| !arg.is_hide_set());
+    nearest_of(shown.filter_map(clap::Arg::get_long), key).map(str::to_owned)
+}
+
+/// The name that looks most like a mistyped one, if any is near.
+pub(crate) fn nearest_of<'a>(names: impl Iterator<Item = &'a str>, typed: &str) -> Option<&'a str> {
+    names
+        .map(|name| (edits(name, typed), name))
         .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
         .min()
-        .map(|(_, name)| name.to_owned())
+        .map(|(_, name)| name)
 }
 
 /// Levenshtein distance.

@@ -6,6 +6,7 @@
 
 mod args;
 mod file;
+mod managed;
 
 pub use file::{UnknownKey, unknown_keys};
 
@@ -23,6 +24,9 @@ use crate::logging::agent_files::Limits as AgentLogLimits;
 use crate::metrics::{BadMetricsAddress, MetricsAddress};
 use crate::supervisor::limits::Limits;
 use crate::supervisor::protection::SandboxMode;
+
+pub(crate) use args::nearest_of;
+pub use managed::{Setting, managed};
 
 use args::Args;
 

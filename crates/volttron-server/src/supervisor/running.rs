@@ -431,6 +431,15 @@ impl Supervisor {
         }
     }
 
+    /// What is on disk about an agent has changed: its restart policy counts at once.
+    pub fn refresh(&self, uuid: &str) {
+        if self.slots().contains_key(uuid)
+            && let Some(agent) = self.agent(uuid)
+        {
+            self.enter(agent);
+        }
+    }
+
     /// The agent with this identity did something on the bus, left it, or reported its health.
     pub fn observe(self: &Arc<Self>, identity: &str, input: Input) {
         let uuid =

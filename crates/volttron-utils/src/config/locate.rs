@@ -9,6 +9,11 @@ use crate::json;
 ///
 /// JSON is read as the YAML that it nearly is: only its comments go first.
 pub fn line_of(text: &str, pointer: &str) -> Option<usize> {
+    place_of(text, pointer).map(|(line, _)| line)
+}
+
+/// As [`line_of`], with the column, from 1.
+pub fn place_of(text: &str, pointer: &str) -> Option<(usize, usize)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let stripped = json::strip_comments(text);
     let json = stripped.trim_start().starts_with(['{', '[']);
@@ -32,9 +37,9 @@ enum Open {
     Sequence {
         next: usize,
     },
-    /// The key that was read last, with its line, until its value ends.
+    /// The key that was read last, with its place, until its value ends.
     Mapping {
-        key: Option<(String, usize)>,
+        key: Option<(String, Marker)>,
     },
 }
 
@@ -44,23 +49,23 @@ struct Walk {
 }
 
 impl Walk {
-    /// The line that is wanted, if this event begins its value.
-    fn step(&mut self, event: &Event<'_>, start: Marker, wanted: &[String]) -> Option<usize> {
+    /// The place that is wanted, if this event begins its value.
+    fn step(&mut self, event: &Event<'_>, start: Marker, wanted: &[String]) -> Option<(usize, usize)> {
         match event {
             Event::Scalar(text, ..) if self.is_key() => {
                 if let Some(Open::Mapping { key }) = self.open.last_mut() {
-                    *key = Some((text.to_string(), start.line()));
+                    *key = Some((text.to_string(), start));
                 }
             }
             Event::Scalar(..) | Event::Alias(_) => {
                 if self.is_at(wanted) {
-                    return Some(self.line(start));
+                    return Some(self.place(start));
                 }
                 self.close();
             }
             Event::SequenceStart(..) | Event::MappingStart(..) => {
                 if self.is_at(wanted) {
-                    return Some(self.line(start));
+                    return Some(self.place(start));
                 }
                 self.open.push(match event {
                     Event::SequenceStart(..) => Open::Sequence { next: 0 },
@@ -88,12 +93,13 @@ impl Walk {
             })
     }
 
-    /// The line of the key of what begins here, or of itself.
-    fn line(&self, start: Marker) -> usize {
-        match self.open.last() {
-            Some(Open::Mapping { key: Some((_, line)) }) => *line,
-            _ => start.line(),
-        }
+    /// The place of the key of what begins here, or of itself.
+    fn place(&self, start: Marker) -> (usize, usize) {
+        let mark = match self.open.last() {
+            Some(Open::Mapping { key: Some((_, mark)) }) => *mark,
+            _ => start,
+        };
+        (mark.line(), mark.col() + 1)
     }
 
     /// A value has ended.
@@ -131,5 +137,6 @@ mod tests {
         ] {
             assert_eq!(line_of(text, pointer), line, "{pointer} of {text}");
         }
+        assert_eq!((place_of(json, "/b/0/x~1y"), place_of(yaml, "/b/0/z")), (Some((4, 6)), Some((6, 5))));
     }
 }

@@ -6,6 +6,7 @@ mod csv;
 mod locate;
 mod options;
 mod yaml;
+mod yaml_write;
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -13,9 +14,10 @@ use std::{fs, io};
 use serde_json::{Map, Value};
 
 pub use self::csv::{BadCsv, csv_to_json};
-pub use self::locate::line_of;
+pub use self::locate::{line_of, place_of};
 pub use self::options::{BadFlag, Entry, OptionError, OptionFile, flag_value};
 pub use self::yaml::{BadYaml, parse_yaml};
+pub use self::yaml_write::to_yaml;
 use crate::json;
 
 /// Why a configuration file cannot be used. Every text names the file.

@@ -152,6 +152,13 @@ impl OptionFile {
         true
     }
 
+    /// Adds a line that sets a key in a section, besides those that set it already. For keys whose values add up.
+    pub fn add(&mut self, section: &str, key: &str, value: &str) {
+        let value = value.replace(['\n', '\r'], " ");
+        self.insert(section, &format!("{key} = {}", quote(&value)));
+        self.reparse();
+    }
+
     /// Removes every line that sets a key in a section. Returns whether there was one.
     pub fn remove(&mut self, section: &str, key: &str) -> bool {
         let doomed: Vec<usize> = self
@@ -390,6 +397,14 @@ mod tests {
         let read = OptionFile::parse(&file.render()).unwrap();
         assert_eq!(read.get(&["volttron"], "instance-name").as_deref(), Some("one two = 3 "));
         assert_eq!(read.entries().len(), 2);
+    }
+
+    #[test]
+    fn keys_may_be_set_several_times() {
+        let mut file = OptionFile::parse("[volttron]\na = 1\n[other]\nb = 2\n").unwrap();
+        file.add("volttron", "a", "x\ny");
+        assert_eq!(file.render(), "[volttron]\na = 1\na = \"x y\"\n[other]\nb = 2\n");
+        assert_eq!(file.entries().iter().filter(|e| e.key == "a").count(), 2);
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod hosts;
 mod keys;
 mod publickey;
 mod remote;
-mod rules;
+pub mod rules;
 mod text;
 mod why;
 

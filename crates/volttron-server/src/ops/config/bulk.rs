@@ -13,7 +13,7 @@ use super::Said;
 use super::tree::{self, Item, Tree};
 
 /// One message carries a whole transaction; this stays below what the bus lets through.
-const MAX_TRANSACTION_BYTES: usize = 48 << 20;
+pub(in crate::ops) const MAX_TRANSACTION_BYTES: usize = 48 << 20;
 
 /// Stores a directory as one transaction.
 pub(super) async fn apply(
@@ -38,7 +38,7 @@ pub(super) async fn apply(
 }
 
 /// The platform of Python has no such methods.
-fn not_ours(error: CallError) -> OpError {
+pub(in crate::ops) fn not_ours(error: CallError) -> OpError {
     if error.kind() == CallErrorKind::NoSuchMethod {
         OpError::Refused(
             "this platform stores configurations one by one only: use `vctl config store`".to_owned(),
@@ -73,7 +73,7 @@ fn applied(report: &Value, dry_run: bool) -> String {
 }
 
 /// Everything these agents have; all agents if none is named.
-pub(super) async fn fetch(session: &Session, identities: Vec<String>) -> Result<Tree, OpError> {
+pub(in crate::ops) async fn fetch(session: &Session, identities: Vec<String>) -> Result<Tree, OpError> {
     let call = |method| session.call(CONFIG_STORE, method);
     let identities = match identities {
         none if none.is_empty() => call("list_stores").send::<Vec<String>>().await?,
@@ -166,12 +166,12 @@ fn compare(stored: &Tree, wanted: &Tree) -> (String, Vec<Value>) {
     (text, all)
 }
 
-fn stripped(name: &str) -> &str {
+pub(in crate::ops) fn stripped(name: &str) -> &str {
     name.trim_matches(|c: char| c.is_whitespace() || matches!(c, '/' | '\\'))
 }
 
 /// The lines between what both begin with and what both end with.
-fn changed_lines(text: &mut String, before: &str, after: &str) {
+pub(in crate::ops) fn changed_lines(text: &mut String, before: &str, after: &str) {
     let (old, new): (Vec<&str>, Vec<&str>) = (before.lines().collect(), after.lines().collect());
     let head = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
     let tail = old[head..].iter().rev().zip(new[head..].iter().rev()).take_while(|(a, b)| a == b).count();

@@ -1,8 +1,8 @@
 //! `vctl config`: the configuration store (cli.md section 4.5). Single configurations here, many at once in [`bulk`].
 
-mod bulk;
+pub(super) mod bulk;
 mod edit;
-mod tree;
+pub(super) mod tree;
 
 use std::fs;
 use std::io::{self, Read};

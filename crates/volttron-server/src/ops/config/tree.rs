@@ -117,7 +117,8 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, OpError> {
     Ok(paths)
 }
 
-fn kind_of(file: &str, data: &str) -> &'static str {
+/// The type of a file without an exception.
+pub fn kind_of(file: &str, data: &str) -> &'static str {
     let name = file.rsplit('/').next().unwrap_or(file);
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending).to_lowercase();
     match ending.as_str() {

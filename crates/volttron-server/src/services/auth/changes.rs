@@ -23,6 +23,11 @@ pub enum Decision {
     Delete,
 }
 
+/// Whether a user is the platform itself or its command line.
+pub fn is_own_user(user_id: &str) -> bool {
+    identity::belongs_to_process(user_id) || identity::is_control_connection(user_id)
+}
+
 /// Carries out a decision about `user_id`, which is that of the pending `request`, of an entry, or of nothing.
 pub fn decide(
     file: &mut AuthFile,
@@ -30,9 +35,7 @@ pub fn decide(
     user_id: &str,
     request: Option<&Request>,
 ) -> Result<(), EditError> {
-    if decision != Decision::Approve
-        && (identity::belongs_to_process(user_id) || identity::is_control_connection(user_id))
-    {
+    if decision != Decision::Approve && is_own_user(user_id) {
         // A denied command line tool could not take its own denial back.
         return Err(EditError::Value(format!(
             "user_id {user_id} belongs to the platform and cannot be denied or deleted"

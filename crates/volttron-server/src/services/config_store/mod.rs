@@ -11,6 +11,7 @@ mod edit;
 mod entry;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod offline;
 mod push;
 #[cfg(test)]
 mod sim_tests;
@@ -204,6 +205,11 @@ impl ConfigStore {
         let all = self.shared.state().stores.get(&identity).map(Store::all).unwrap_or_default();
         Ok(Value::Object(all.into_iter().map(|(name, entry)| (name, metadata(&entry))).collect()))
     }
+}
+
+/// Whether a text can be stored; else why not.
+pub(crate) fn check(kind: Kind, data: &str) -> Result<(), String> {
+    parse(kind, data).map(drop).map_err(|e| e.to_string())
 }
 
 /// What a transaction did, or would do.

@@ -11,7 +11,7 @@ use volttron_client::{Cx, Registrar, Request, RpcError};
 use super::agents::{blocking, uuid};
 use super::{Control, change, operators, trial};
 use crate::install::history::History;
-use crate::install::{self, InstallError, Installed, Pending, Site, StagedAgent};
+use crate::install::{self, AgentSettings, InstallError, Installed, Pending, Site, StagedAgent};
 use crate::supervisor::InstalledAgent;
 
 pub(super) fn refused(error: InstallError) -> RpcError {
@@ -125,6 +125,33 @@ impl Control {
         Ok(installed)
     }
 
+    /// Gives an agent other settings, and another process if they need one. True if something changed.
+    async fn configure(
+        self: &Arc<Self>,
+        cx: &Cx,
+        agent: InstalledAgent,
+        settings: AgentSettings,
+        by: String,
+    ) -> Result<bool, RpcError> {
+        let _turn = self.changing.lock().await;
+        let uuid = agent.uuid.clone();
+        let stage = move |site: &Site<'_>| install::stage_settings(site, &agent, &settings, &by);
+        match self.on_site(stage).await? {
+            None => return Ok(false),
+            Some((pending, true)) => {
+                let placed = self.put_in_place(cx, pending, After::AsBefore).await?;
+                if let Some(error) = placed.start_error {
+                    return Err(RpcError::runtime_error(error));
+                }
+            }
+            Some((pending, false)) => {
+                self.on_site(move |site| pending.commit(site)).await?;
+                self.supervisor().refresh(&uuid);
+            }
+        }
+        Ok(true)
+    }
+
     async fn remove(&self, agent: InstalledAgent, remove_auth: bool) -> Result<(), RpcError> {
         let _turn = self.changing.lock().await;
         self.stop(&agent.uuid).await?;
@@ -160,6 +187,14 @@ pub(super) fn register(b: &mut Registrar<Control>) {
     b.rpc(roll_back, |s: Arc<Control>, r: Request| async move {
         let (agent, to) = (s.to_change(&r)?, r.arg::<Option<String>>("to")?);
         s.roll_back(&r.cx, agent, to, r.caller.user.clone()).await
+    });
+    let configure = volttron_client::Method::new("configure_agent", operators())
+        .param("uuid")
+        .param("settings")
+        .doc("Changes configuration file, environment, restart policy or start order of an agent; restarts it if needed.");
+    b.rpc(configure, |s: Arc<Control>, r: Request| async move {
+        let (agent, settings) = (s.to_change(&r)?, r.arg::<AgentSettings>("settings")?);
+        s.configure(&r.cx, agent, settings, r.caller.user.clone()).await
     });
     let remove = change("remove_agent").param("uuid").optional("remove_auth", true);
     b.rpc(remove, |s: Arc<Control>, r: Request| async move {
