@@ -5,11 +5,15 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::apply::{ApplyArgs, DiffArgs, ExportArgs};
+use super::bench::BenchArgs;
 use super::bus::{CallArgs, PublishArgs, SubscribeArgs};
-use super::logs::LogsArgs;
 use super::care::CareCommand;
+use super::complete::CompletionsArgs;
+use super::logs::LogsArgs;
+use super::man::ManArgs;
 use super::new::NewArgs;
 use super::run::RunArgs;
+use super::top::TopArgs;
 use super::watch::WatchArgs;
 use crate::ops::auth::AuthCommand;
 use crate::ops::config::ConfigCommand;
@@ -143,6 +147,15 @@ pub enum Command {
     Diff(DiffArgs),
     /// Describe the platform in a file
     Export(ExportArgs),
+    /// Print what a shell needs to complete commands, agents, configurations and topics
+    Completions(CompletionsArgs),
+    /// Write manual pages
+    #[command(hide = true)]
+    Man(ManArgs),
+    /// Show live what agents do: processor, memory, messages, losses
+    Top(TopArgs),
+    /// Measure the bus, the configuration store and the disk of this platform
+    Bench(BenchArgs),
     /// Call a method of an agent and show its answer
     Call(CallArgs),
     /// Publish a message
@@ -482,6 +495,10 @@ impl Command {
             Self::Apply(_) => "apply",
             Self::Diff(_) => "diff",
             Self::Export(_) => "export",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
+            Self::Top(_) => "top",
+            Self::Bench(_) => "bench",
             Self::Call(_) => "call",
             Self::Pub(_) => "pub",
             Self::Sub(_) => "sub",

@@ -7,18 +7,22 @@ mod apply;
 mod args;
 mod auth;
 mod backup;
+mod bench;
 mod bus;
 mod care;
+mod complete;
 mod doctor;
 mod explain;
 mod install;
 mod logs;
+mod man;
 mod manage;
 mod new;
 mod output;
 mod render;
 mod run;
 mod show;
+mod top;
 mod versions;
 mod watch;
 
@@ -41,6 +45,10 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Runs the program.
 pub fn main(command_line: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let command_line: Vec<OsString> = command_line.into_iter().collect();
+    if complete::answer(&command_line) {
+        return ExitCode::SUCCESS;
+    }
     let cli = match Cli::try_parse_from(command_line.into_iter().map(old_spelling)) {
         Ok(cli) => cli,
         Err(error) => {
@@ -92,6 +100,8 @@ fn run(vctl: &Vctl, command: Command, out: &mut Output) -> Result<u8, OpError> {
         match command {
             // The agent in the foreground gets the Ctrl-C, and what was set up for it is taken down after.
             Command::Run(args) => run::run(vctl, args, out).await,
+            // So does a measurement; it clears up first.
+            Command::Bench(args) => bench::bench(vctl, &args, out).await,
             other => tokio::select! {
                 code = dispatch(vctl, other, out) => code,
                 // Ctrl-C (cli.md section 4, exit codes).
@@ -107,6 +117,10 @@ async fn dispatch(vctl: &Vctl, command: Command, out: &mut Output) -> Result<u8,
         Command::Status(args) => show::status(vctl, &args, out).await,
         Command::Health(selection) => show::health(vctl, &selection, out).await,
         Command::Peerlist => show::peerlist(vctl, out).await,
+        Command::Completions(args) => complete::completions(&args, out),
+        Command::Man(args) => man::man(&args, out),
+        Command::Top(args) => top::top(vctl, &args, out).await,
+        Command::Bench(args) => bench::bench(vctl, &args, out).await,
         Command::Apply(args) => apply::apply(vctl, *args, out).await,
         Command::Diff(args) => apply::diff(vctl, &args, out).await,
         Command::Export(args) => apply::export(vctl, &args, out).await,

@@ -8,7 +8,7 @@
 //! Start at [`Sources`]; `text.rs` has the names, `server.rs` the endpoint.
 
 mod gather;
-mod process;
+pub(crate) mod process;
 mod server;
 mod text;
 

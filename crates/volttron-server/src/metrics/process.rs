@@ -6,17 +6,17 @@ use crate::processes::{Stat, ticks_s};
 
 /// One process now.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Usage {
+pub(crate) struct Usage {
     /// Memory it holds, in bytes (resident set).
-    pub(super) memory_bytes: u64,
+    pub(crate) memory_bytes: u64,
     /// Processor time it used, in seconds.
-    pub(super) cpu_s: f64,
+    pub(crate) cpu_s: f64,
     /// Its open files, sockets and pipes.
-    pub(super) open_files: u64,
+    pub(crate) open_files: u64,
 }
 
 /// `None` when there is no such process (any more).
-pub(super) fn usage(pid: u32) -> Option<Usage> {
+pub(crate) fn usage(pid: u32) -> Option<Usage> {
     let stat = Stat::read(pid)?;
     let open_files = fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |entries| entries.count() as u64);
     Some(Usage { memory_bytes: stat.memory_bytes(), cpu_s: ticks_s(stat.cpu_ticks), open_files })

@@ -6,6 +6,7 @@ pub mod agents;
 pub mod apply;
 pub mod auth;
 pub mod backup;
+pub mod bench;
 pub mod bugreport;
 pub mod config;
 pub mod doctor;
@@ -16,6 +17,7 @@ pub mod new;
 pub mod run;
 pub mod select;
 pub mod session;
+pub mod top;
 pub mod versions;
 
 use std::io;

@@ -224,8 +224,8 @@ fn find<'a>(command: &'a clap::Command, key: &str) -> Option<&'a clap::Arg> {
     })
 }
 
-/// The command definition, for look-ups.
-pub(super) fn command() -> clap::Command {
+/// The command definition, for look-ups and manual pages.
+pub(crate) fn command() -> clap::Command {
     Args::command()
 }
 

@@ -25,7 +25,7 @@ use crate::metrics::{BadMetricsAddress, MetricsAddress};
 use crate::supervisor::limits::Limits;
 use crate::supervisor::protection::SandboxMode;
 
-pub(crate) use args::nearest_of;
+pub(crate) use args::{command, nearest_of};
 pub use managed::{Setting, managed};
 
 use args::Args;

@@ -1,0 +1,2 @@
+# Completion of vctl; the program itself knows what can follow.
+source <(vctl completions bash 2>/dev/null)
