@@ -113,6 +113,7 @@ codes! {
     MetricsAddress = 2015, "The address for metrics cannot be used";
     BusEnded = 2016, "The message bus ended by itself";
     LogFile = 2017, "The log cannot be written";
+    ControlGroups = 2018, "Agents cannot have control groups";
     // What doctor finds besides.
     HomeMissing = 3001, "There is no home";
     HomeReadOnly = 3002, "The home is not writable";

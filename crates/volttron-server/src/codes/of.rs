@@ -130,6 +130,7 @@ impl Coded for PlatformError {
             Self::Lock(LockError::Held { .. }) => Code::HomeHeld,
             Self::Lock(LockError::Io { .. }) | Self::Home(_) => Code::HomeUnusable,
             Self::Isolation(_) => Code::Isolation,
+            Self::Cgroup(_) => Code::ControlGroups,
             Self::Config(_) => Code::BadConfigFile,
             Self::AuthFile(e) | Self::Auth(StartupError::AuthFile(ChangeError::Store(e))) => e.coded(),
             Self::Auth(StartupError::AuthFile(ChangeError::Refused(never))) => match *never {},

@@ -298,7 +298,7 @@ impl Site<'_> {
         }
         match lifecycle::wait_up(session, &row, self.how.wait).await? {
             Came::Up { .. } | Came::Silent { .. } => Ok(()),
-            Came::Ended { code, last_log } => Err(OpError::Refused(format!(
+            Came::Ended { code, last_log, .. } => Err(OpError::Refused(format!(
                 "{identity} did not come up (status {code}){}{}",
                 if last_log.is_empty() { "" } else { "; its last lines were:\n  " },
                 last_log.join("\n  ")
