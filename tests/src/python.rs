@@ -125,6 +125,7 @@ impl Drop for PythonAgent {
 
 /// The Python platform in a process of its own.
 pub struct PythonPlatform {
+    python: PathBuf,
     home: TempDir,
     port: u16,
     child: Child,
@@ -150,15 +151,32 @@ impl PythonPlatform {
         fs::write(vh.join("config"), config).expect("write config");
         furnish(&vh);
         let child = launch(python, home.path(), &vh);
-        let platform = Self { home, port, child };
+        let platform = Self { python: python.to_owned(), home, port, child };
         until("the Python platform", Duration::from_secs(60), || {
             platform.vh().join("VOLTTRON_PID").exists().then_some(())
         });
         platform
     }
 
-    fn vh(&self) -> PathBuf {
+    /// Its VOLTTRON_HOME.
+    pub fn vh(&self) -> PathBuf {
         self.home.path().join("vh")
+    }
+
+    /// A program of the system that finds the platform's tools first on its PATH, and runs as the platform's user.
+    pub fn command(&self, program: &str) -> Command {
+        let bin = self.python.parent().expect("an interpreter lies in a directory");
+        as_user(Path::new(program), bin, self.home.path(), &self.vh())
+    }
+
+    /// A new directory that the platform's user may write to.
+    pub fn directory(&self, name: &str) -> PathBuf {
+        let path = self.home.path().join(name);
+        fs::create_dir(&path).expect("make a directory");
+        if rustix::process::geteuid().is_root() {
+            hand_over(&path, NOBODY);
+        }
+        path
     }
 
     /// False once it has ended by itself.
@@ -202,14 +220,24 @@ fn auth_file(agents: &[(&str, &KeyPair, Value)]) -> Value {
     json!({"allow": entries, "deny": [], "groups": {}, "roles": {}, "version": {"major": 1, "minor": 3}})
 }
 
-/// Starts the platform, as an ordinary user where this test runs as root: it refuses to run as root.
+/// Starts the platform.
 fn launch(python: &Path, home: &Path, vh: &Path) -> Child {
-    const NOBODY: u32 = 65534;
+    if rustix::process::geteuid().is_root() {
+        hand_over(home, NOBODY);
+    }
     let bin = python.parent().expect("an interpreter lies in a directory");
-    let mut command = Command::new(bin.join("volttron"));
+    let mut command = as_user(&bin.join("volttron"), bin, home, vh);
+    command.arg("-l").arg(home.join("log")).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("start the Python platform")
+}
+
+const NOBODY: u32 = 65534;
+
+/// A program with the environment of the peers; as an ordinary user where this test runs as root: the platform and its
+/// tools refuse to run as root.
+fn as_user(program: &Path, bin: &Path, home: &Path, vh: &Path) -> Command {
+    let mut command = Command::new(program);
     command
-        .arg("-l")
-        .arg(home.join("log"))
         .env_clear()
         .env("HOME", home)
         .env("VOLTTRON_HOME", vh)
@@ -217,14 +245,11 @@ fn launch(python: &Path, home: &Path, vh: &Path) -> Child {
         .env("IGNORE_ENV_CHECK", "1")
         .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
         .current_dir(home)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+        .stdin(Stdio::null());
     if rustix::process::geteuid().is_root() {
-        hand_over(home, NOBODY);
         command.uid(NOBODY).gid(NOBODY);
     }
-    command.spawn().expect("start the Python platform")
+    command
 }
 
 /// Makes `user` the owner of a directory and all in it.

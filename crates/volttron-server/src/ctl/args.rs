@@ -12,9 +12,10 @@ use super::complete::CompletionsArgs;
 use super::logs::LogsArgs;
 use super::man::ManArgs;
 use super::new::NewArgs;
+use super::rpc::RpcVerb;
 use super::run::RunArgs;
 use super::top::TopArgs;
-use super::watch::WatchArgs;
+use super::watch::{StatsVerb, WatchArgs};
 use crate::ops::auth::AuthCommand;
 use crate::ops::config::ConfigCommand;
 use crate::ops::select::Filters;
@@ -25,6 +26,7 @@ use crate::ops::select::Filters;
     name = "vctl",
     version,
     disable_help_subcommand = true,
+    args_override_self = true,
     after_help = "Examples:\n  \
         vctl install ./my-agent --agent-config config.json --tag pump --start\n  \
         vctl status                     what runs, and how it does\n  \
@@ -70,9 +72,25 @@ pub struct Global {
     /// Say less
     #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Global options")]
     pub quiet: u8,
-    /// Accepted for compatibility
-    #[arg(long, value_name = "N", global = true, hide = true)]
-    pub verboseness: Option<i64>,
+    /// Write the log of this program to FILE ("-" is standard output, an empty text no log at all)
+    #[arg(short, long, value_name = "FILE", global = true, help_heading = "Global options")]
+    pub log: Option<String>,
+    /// Logging configuration (not built for this program; use --log and -v)
+    #[arg(short = 'L', long, value_name = "FILE", global = true, hide = true)]
+    pub log_config: Option<PathBuf>,
+    /// Level that -v and -q start from: 10 debug, 20 info, 30 warning, 40 error
+    #[arg(
+        long,
+        value_name = "N",
+        global = true,
+        hide = true,
+        default_value_t = 30,
+        allow_negative_numbers = true
+    )]
+    pub verboseness: i64,
+    /// Show what the options and files come to, and end
+    #[arg(long, global = true, hide = true)]
+    pub show_config: bool,
     /// Accepted for compatibility
     #[arg(long, value_name = "ADDR", global = true, hide = true)]
     pub msgdebug: Option<String>,
@@ -173,6 +191,16 @@ pub enum Command {
         `metrics-address = 127.0.0.1:9411` in the platform's config serves it on a port."
     )]
     Metrics,
+    /// Count the messages of the router by peer, user and subsystem, and show the counts
+    #[command(after_help = "Examples:\n  vctl stats enable\n  vctl stats pprint\n  vctl stats disable")]
+    Stats {
+        /// What to do
+        #[arg(value_enum, default_value = "status")]
+        op: StatsVerb,
+    },
+    /// Show which methods agents have, and how to call them
+    #[command(subcommand)]
+    Rpc(RpcVerb),
     /// Manage the configuration store
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -505,6 +533,8 @@ impl Command {
             Self::Watch(_) => "watch",
             Self::Logs(_) => "logs",
             Self::Metrics => "metrics",
+            Self::Stats { .. } => "stats",
+            Self::Rpc(_) => "rpc",
             Self::Install(_) => "install",
             Self::New(_) => "new",
             Self::Run(_) => "run",

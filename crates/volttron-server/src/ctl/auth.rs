@@ -48,7 +48,8 @@ pub(super) async fn publickey(vctl: &Vctl, args: &ListArgs, out: &mut Output) ->
         .collect();
     let chosen = agents::choose(&all, &args.selection.patterns, args.selection.filters());
     let key = |uuid: &str| keys.get(uuid).cloned().unwrap_or_default();
+    let missed = show::report_misses("auth", &chosen, out);
     let rows: Vec<_> = chosen.agents.into_iter().map(|agent| (agent.clone(), key(&agent.uuid))).collect();
     show::show_list(vctl, &rows, "PUBLICKEY", args.min_uuid, out);
-    Ok(0)
+    Ok(if missed && rows.is_empty() { 10 } else { 0 })
 }

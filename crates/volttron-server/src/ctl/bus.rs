@@ -123,6 +123,9 @@ pub(super) async fn subscribe(vctl: &Vctl, args: &SubscribeArgs, out: &mut Outpu
             let Some(publication) = subscription.next().await else { return };
             seen += 1;
             out.line(&if vctl.json { as_json(&publication) } else { as_text(&publication) });
+            if out.reader_gone() {
+                return;
+            }
         }
     };
     match args.seconds {
@@ -141,7 +144,7 @@ pub(super) async fn subscribe(vctl: &Vctl, args: &SubscribeArgs, out: &mut Outpu
         ));
     }
     session.close().await;
-    Ok(if args.count.is_some_and(|count| seen < count) { 75 } else { 0 })
+    Ok(if args.count.is_some_and(|count| seen < count) && !out.reader_gone() { 75 } else { 0 })
 }
 
 fn message(publication: &Publication) -> Value {

@@ -24,7 +24,8 @@ pub(super) async fn install(vctl: &Vctl, args: InstallArgs, out: &mut Output) ->
     let object = report.to_json();
     let text = text(&report);
     if vctl.json {
-        out.print(&render::pretty(&Value::Object(object)));
+        // Scripts know it with this indent.
+        out.print(&render::indented(&Value::Object(object), 4));
     } else if csv {
         let value = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
         out.line(&object.keys().cloned().collect::<Vec<_>>().join(","));

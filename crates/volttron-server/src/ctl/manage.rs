@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use volttron_client::CallError;
 
-use super::Vctl;
 use super::args::Selection;
 use super::output::Output;
 use super::show::report_misses;
+use super::{Vctl, render};
 use crate::codes::{Code, Coded};
 use crate::ops::agents::{self, AgentRow, StatusRow};
 use crate::ops::lifecycle::{self, Came};
@@ -163,13 +164,29 @@ async fn chosen_anywhere(
     command: &str,
     selection: &Selection,
     out: &mut Output,
-) -> Result<(Option<Session>, Vec<AgentRow>, bool), OpError> {
+) -> Result<(Option<Session>, Vec<AgentRow>, Vec<String>), OpError> {
     need_pattern(command, selection)?;
     let session = vctl.connect_if_running().await?;
     let all = agents::list(vctl.home(), session.as_ref()).await?;
     let chosen = agents::choose(&all, &selection.patterns, selection.filters());
-    let missed = report_misses(command, &chosen, out);
-    Ok((session, chosen.agents, missed))
+    report_misses(command, &chosen, out);
+    let not_found = chosen.unmatched.iter().map(|pattern| format!("agent not found {pattern}"));
+    Ok((session, chosen.agents, not_found.chain(chosen.ambiguous.iter().cloned()).collect()))
+}
+
+/// What `--json` shows of agents that were enabled or disabled, one object or a list of them; gives the exit code.
+fn report_switched(
+    vctl: &Vctl,
+    command: &str,
+    mut done: Vec<Value>,
+    misses: &[String],
+    out: &mut Output,
+) -> u8 {
+    if vctl.json {
+        done.extend(misses.iter().map(|text| json!({"command": command, "error": text})));
+        out.print(&render::pretty(&if done.len() == 1 { done.remove(0) } else { done.into() }));
+    }
+    if misses.is_empty() { 0 } else { 10 }
 }
 
 pub(super) async fn enable(
@@ -179,21 +196,29 @@ pub(super) async fn enable(
     out: &mut Output,
 ) -> Result<u8, OpError> {
     let padded = format!("{priority:0>2}");
-    let (session, chosen, missed) = chosen_anywhere(vctl, "enable", selection, out).await?;
+    let (session, chosen, misses) = chosen_anywhere(vctl, "enable", selection, out).await?;
+    let mut done = Vec::new();
     for agent in &chosen {
         lifecycle::prioritize(vctl.home(), session.as_ref(), agent, Some(&padded)).await?;
-        out.line(&format!("Enabling {} {} with priority {padded}", agent.uuid, agent.name));
+        if !vctl.json {
+            out.line(&format!("Enabling {} {} with priority {padded}", agent.uuid, agent.name));
+        }
+        done.push(json!({"uuid": agent.uuid, "name": agent.name, "enabled": true, "priority": padded}));
     }
-    Ok(if missed { 10 } else { 0 })
+    Ok(report_switched(vctl, "enable", done, &misses, out))
 }
 
 pub(super) async fn disable(vctl: &Vctl, selection: &Selection, out: &mut Output) -> Result<u8, OpError> {
-    let (session, chosen, missed) = chosen_anywhere(vctl, "disable", selection, out).await?;
+    let (session, chosen, misses) = chosen_anywhere(vctl, "disable", selection, out).await?;
+    let mut done = Vec::new();
     for agent in chosen.iter().filter(|agent| !agent.priority.is_empty()) {
         lifecycle::prioritize(vctl.home(), session.as_ref(), agent, None).await?;
-        out.line(&format!("Disabling {} {}", agent.uuid, agent.name));
+        if !vctl.json {
+            out.line(&format!("Disabling {} {}", agent.uuid, agent.name));
+        }
+        done.push(json!({"uuid": agent.uuid, "name": agent.name, "disabled": true}));
     }
-    Ok(if missed { 10 } else { 0 })
+    Ok(report_switched(vctl, "disable", done, &misses, out))
 }
 
 pub(super) async fn tag(
@@ -212,17 +237,27 @@ pub(super) async fn tag(
         [] if chosen.ambiguous.is_empty() => {
             return Err(OpError::Selection(format!("agent not found: {pattern}")));
         }
-        _ => return Err(OpError::Selection("multiple agents selected".to_owned())),
+        several => {
+            let found: Vec<&str> = several.iter().map(|agent| agent.uuid.as_str()).collect();
+            let found = if found.is_empty() { chosen.ambiguous.join("; ") } else { found.join(", ") };
+            let text = format!("multiple agents selected: {pattern}\n{found}\nName one of them by its uuid.");
+            return Err(OpError::Selection(text));
+        }
     };
-    match tag {
+    // An empty text is no tag, as in the original.
+    match tag.filter(|tag| !tag.is_empty()) {
         Some(tag) => {
             lifecycle::tag(vctl.home(), session.as_ref(), agent, Some(tag)).await?;
             out.line(&format!("Tagging {} {}", agent.uuid, agent.name));
         }
+        None if remove && agent.tag.is_empty() => {}
         None if remove => {
             lifecycle::tag(vctl.home(), session.as_ref(), agent, None).await?;
             out.line(&format!("Removing tag for {} {}", agent.uuid, agent.name));
         }
+        None if vctl.json => out.print(&render::pretty(&json!({
+            "agent_uuid": agent.uuid, "name": agent.name, "identity": agent.identity, "agent_tag": agent.tag,
+        }))),
         None if !agent.tag.is_empty() => out.line(&agent.tag),
         None => {}
     }

@@ -20,6 +20,7 @@ mod manage;
 mod new;
 mod output;
 mod render;
+mod rpc;
 mod run;
 mod show;
 mod top;
@@ -33,12 +34,20 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser};
 use volttron_utils::config::OptionFile;
 use volttron_utils::home::{Home, expand};
+use volttron_utils::json::python;
 
 use args::{AuthVerb, Cli, Command, Global};
 use output::Output;
 
 use crate::codes::Coded;
+use crate::logging::{self, Log};
 use crate::ops::{OpError, Session, Target};
+use crate::options::LogTarget;
+
+/// How long the last lines of the log may take.
+const LOG_FLUSH: Duration = Duration::from_secs(1);
+/// From this level on the log is written also without `--log`.
+const DEBUG: i64 = 10;
 
 /// Limit of each exchange with the platform, unless `--timeout` says otherwise.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
@@ -63,7 +72,18 @@ pub fn main(command_line: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let mut out = Output::new(cli.global.json);
     let word = command.word();
-    let outcome = Vctl::new(&cli.global, &command).and_then(|vctl| run(&vctl, command, &mut out));
+    let outcome = Vctl::new(&cli.global, &command).and_then(|vctl| {
+        if cli.global.show_config {
+            out.print(&vctl.show_config(&cli.global));
+            return Ok(0);
+        }
+        let log = open_log(&cli.global, &mut out)?;
+        let outcome = run(&vctl, command, &mut out);
+        if let Some(log) = log {
+            log.flush(LOG_FLUSH);
+        }
+        outcome
+    });
     let code = match outcome {
         Ok(code) => code,
         Err(error) => {
@@ -86,9 +106,29 @@ fn old_spelling(word: OsString) -> OsString {
 fn describe(word: &str, error: &OpError) -> String {
     match error {
         OpError::NotRunning => error.to_string(),
-        _ if error.is_timeout() => format!("{word}: operation timed out"),
+        _ if error.is_timeout() => {
+            format!("{word}: operation timed out\n{error}; --timeout SECS sets how long to wait")
+        }
         _ => format!("{word}: error: {error}"),
     }
+}
+
+/// The log of the connection to the platform. Without `--log` there is none below `-vv`: what matters is on standard error.
+fn open_log(global: &Global, out: &mut Output) -> Result<Option<Log>, OpError> {
+    if let Some(path) = &global.log_config {
+        out.complain(&format!("--log-config {} is ignored; use --log and -v", path.display()));
+    }
+    let level = (global.verboseness + 10 * (i64::from(global.quiet) - i64::from(global.verbose))).max(1);
+    let target = match global.log.as_deref() {
+        None if level > DEBUG => return Ok(None),
+        None => LogTarget::Stderr,
+        Some("") => return Ok(None),
+        Some("-") => LogTarget::Stdout,
+        Some(path) => LogTarget::File(expand(path).into()),
+    };
+    let what = format!("cannot write the log to {target}");
+    let log = logging::init(&target, logging::Levels::new(level, &[]));
+    log.map(Some).map_err(|source| OpError::File { what, source })
 }
 
 fn run(vctl: &Vctl, command: Command, out: &mut Output) -> Result<u8, OpError> {
@@ -130,6 +170,8 @@ async fn dispatch(vctl: &Vctl, command: Command, out: &mut Output) -> Result<u8,
         Command::Watch(args) => watch::watch(vctl, &args, out).await,
         Command::Logs(args) => logs::logs(vctl, &args, out).await,
         Command::Metrics => watch::metrics(vctl, out).await,
+        Command::Stats { op } => watch::stats(vctl, op, out).await,
+        Command::Rpc(verb) => rpc::rpc(vctl, verb, out).await,
         Command::Install(args) => install::install(vctl, *args, out).await,
         Command::New(args) => new::new(vctl, args, out),
         Command::Run(args) => run::run(vctl, args, out).await,
@@ -200,6 +242,22 @@ impl Vctl {
 
     fn home(&self) -> &Home {
         &self.target.home
+    }
+
+    /// `name value` lines, sorted.
+    fn show_config(&self, global: &Global) -> String {
+        let text = |value: Option<&str>| value.map_or_else(|| "None".to_owned(), python::repr_str);
+        let level = global.verboseness + 10 * (i64::from(global.quiet) - i64::from(global.verbose));
+        format!(
+            "debug {}\njson {}\nlog {}\nmsgdebug {}\ntimeout {}\nverboseness {level}\nvip_address {}\nvolttron_home {}\n",
+            python::repr(&global.debug.into()),
+            python::repr(&self.json.into()),
+            text(global.log.as_deref()),
+            text(global.msgdebug.as_deref()),
+            self.target.timeout.as_secs_f64(),
+            text(self.target.address.as_deref().or(Some(&self.home().default_vip_socket()))),
+            python::repr_str(&self.home().path().to_string_lossy()),
+        )
     }
 
     async fn connect(&self) -> Result<Session, OpError> {

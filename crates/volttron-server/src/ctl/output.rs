@@ -13,6 +13,7 @@ pub struct Output {
     out: io::Stdout,
     err: io::Stderr,
     json: bool,
+    reader_gone: bool,
 }
 
 impl Default for Output {
@@ -24,7 +25,7 @@ impl Default for Output {
 impl Output {
     /// Where commands write; failures as JSON too if that is asked for.
     pub fn new(json: bool) -> Self {
-        Self { out: io::stdout(), err: io::stderr(), json }
+        Self { out: io::stdout(), err: io::stderr(), json, reader_gone: false }
     }
 
     /// Tells why something failed. The text is what scripts know; where to read on comes behind it, for people who look
@@ -47,7 +48,13 @@ impl Output {
 
     /// Text to standard output, as it is.
     pub fn print(&mut self, text: &str) {
-        let _ = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+        let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+        self.reader_gone |= written.is_err_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
+    }
+
+    /// Whether nobody reads standard output any more: a command that only shows may end then.
+    pub fn reader_gone(&self) -> bool {
+        self.reader_gone
     }
 
     /// Whether a person looks at standard output.

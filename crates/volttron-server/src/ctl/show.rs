@@ -11,10 +11,14 @@ use crate::ops::{OpError, select};
 
 const NONE: &str = "No installed Agents found";
 
-/// Tells about patterns that fit nothing; true if there was any.
+/// Tells about patterns that fit nothing, in the words that scripts know; true if there was any.
 pub(super) fn report_misses(command: &str, chosen: &agents::Chosen, out: &mut Output) -> bool {
     for pattern in &chosen.unmatched {
-        out.complain(&format!("Agents NOT found using 'vctl {command}' on pattern: {pattern}"));
+        out.complain(&if matches!(command, "start" | "stop" | "restart") {
+            format!("Agents NOT found using 'vctl {command}' on pattern: {pattern}")
+        } else {
+            format!("{command}: error: agent not found: {pattern}")
+        });
     }
     for text in &chosen.ambiguous {
         out.complain(&format!("{command}: error: {text}"));
@@ -26,10 +30,11 @@ pub(super) async fn list(vctl: &Vctl, args: &ListArgs, out: &mut Output) -> Resu
     let session = vctl.connect_if_running().await?;
     let all = agents::list(vctl.home(), session.as_ref()).await?;
     let chosen = agents::choose(&all, &args.selection.patterns, args.selection.filters());
+    let missed = report_misses("list", &chosen, out);
     let rows: Vec<(AgentRow, String)> =
         chosen.agents.into_iter().map(|agent| (agent.clone(), agent.priority)).collect();
     show_list(vctl, &rows, "PRI", args.min_uuid, out);
-    Ok(0)
+    Ok(if missed && rows.is_empty() { 10 } else { 0 })
 }
 
 /// Shows agents and one more column.
@@ -69,7 +74,7 @@ pub(super) async fn status(vctl: &Vctl, args: &ListArgs, out: &mut Output) -> Re
         if vctl.verbose || out.is_terminal() {
             out.print(&render::reasons(&rows));
         }
-    } else if !missed {
+    } else {
         out.complain(NONE);
     }
     Ok(if missed && rows.is_empty() { 10 } else { 0 })
@@ -88,15 +93,37 @@ pub(super) async fn health(vctl: &Vctl, selection: &Selection, out: &mut Output)
         std::mem::take(&mut chosen.unmatched).into_iter().partition(|name| health.contains_key(name));
     chosen.unmatched = unmatched;
     let missed = report_misses("health", &chosen, out);
-    let identities = chosen.agents.iter().map(|agent| &agent.identity).chain(&others);
-    for identity in identities {
-        match health.get(identity) {
-            Some(report) => {
-                let report = agents::with_context(&session, identity, report.clone()).await;
-                out.print(&render::indented(&report, 4));
+    let identities: Vec<&String> = chosen.agents.iter().map(|agent| &agent.identity).chain(&others).collect();
+    let ask = |identity: &String| {
+        let known = health.get(identity).cloned();
+        let (session, identity) = (&session, identity.clone());
+        async move {
+            match known {
+                Some(report) => Some(agents::with_context(session, &identity, report).await),
+                None => None,
             }
-            None if vctl.json => out.print(&render::indented(&json!({}), 4)),
-            None => out.complain(&format!("No health associated with {identity}")),
+        }
+    };
+    let reports = futures_util::future::join_all(identities.iter().copied().map(ask)).await;
+    match (vctl.json, identities.as_slice()) {
+        // Several are one document, by identity.
+        (true, [_, _, ..]) => {
+            let named = identities.iter().map(|identity| (*identity).clone());
+            let all = named.zip(reports.into_iter().map(|report| report.unwrap_or_else(|| json!({}))));
+            out.print(&render::indented(&Value::Object(all.collect()), 4));
+        }
+        (true, _) => {
+            let report = reports.into_iter().next().flatten().unwrap_or_else(|| json!({}));
+            out.print(&render::indented(&report, 4));
+        }
+        (false, []) => out.complain(NONE),
+        (false, _) => {
+            for (identity, report) in identities.iter().zip(reports) {
+                match report {
+                    Some(report) => out.print(&render::indented(&report, 4)),
+                    None => out.complain(&format!("No health associated with {identity}")),
+                }
+            }
         }
     }
     Ok(if missed { 10 } else { 0 })

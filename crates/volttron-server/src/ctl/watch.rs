@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use volttron_client::utils::jsonrpc::Params;
 
-use super::Vctl;
 use super::output::Output;
+use super::{Vctl, render};
 use crate::ops::OpError;
 
 /// How long one question waits; well below the shortest sensible `--timeout`.
@@ -53,7 +53,7 @@ pub(super) async fn watch(vctl: &Vctl, args: &WatchArgs, out: &mut Output) -> Re
     let Value::Object(filter) = filter else { return Ok(1) };
     let id = session.control("watch.open").params(Params::new(Vec::new(), filter)).send_value().await?;
     let (mut seen, mut lost) = (0, 0);
-    while args.count.is_none_or(|count| seen < count) {
+    while args.count.is_none_or(|count| seen < count) && !out.reader_gone() {
         let left = until.map(|until| until.saturating_duration_since(std::time::Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
             break;
@@ -76,14 +76,107 @@ pub(super) async fn watch(vctl: &Vctl, args: &WatchArgs, out: &mut Output) -> Re
         out.complain(&format!("{lost} messages were not shown: they came faster than they could be taken"));
     }
     session.close().await;
-    Ok(if args.count.is_some_and(|count| seen < count) { 75 } else { 0 })
+    Ok(if args.count.is_some_and(|count| seen < count) && !out.reader_gone() { 75 } else { 0 })
 }
 
 pub(super) async fn metrics(vctl: &Vctl, out: &mut Output) -> Result<u8, OpError> {
     let session = vctl.connect().await?;
     let text = session.control("metrics").send_value().await?;
     session.close().await;
-    out.print(text.as_str().unwrap_or_default());
+    let text = text.as_str().unwrap_or_default();
+    if vctl.json {
+        out.print(&render::pretty(&families(text)));
+    } else {
+        out.print(text);
+    }
+    Ok(0)
+}
+
+/// The families of an OpenMetrics text, each with its samples.
+fn families(text: &str) -> Value {
+    let mut families: Vec<Value> = Vec::new();
+    for line in text.lines() {
+        if let Some(about) = line.strip_prefix("# ") {
+            let mut words = about.splitn(3, ' ');
+            let (Some(key @ ("HELP" | "TYPE" | "UNIT")), Some(name)) = (words.next(), words.next()) else {
+                continue;
+            };
+            if families.last().is_none_or(|family| family["name"] != name) {
+                families.push(json!({"name": name, "samples": []}));
+            }
+            if let Some(family) = families.last_mut() {
+                family[key.to_ascii_lowercase()] = words.next().unwrap_or_default().into();
+            }
+        } else if let (Some(sample), Some(family)) = (sample(line), families.last_mut())
+            && let Some(samples) = family["samples"].as_array_mut()
+        {
+            samples.push(sample);
+        }
+    }
+    json!({"families": families})
+}
+
+/// `name{label="text"} value`
+fn sample(line: &str) -> Option<Value> {
+    let (series, value) = line.rsplit_once(' ')?;
+    let (name, mut rest) = series.split_once('{').map_or((series, ""), |(name, rest)| (name, rest));
+    let mut labels = serde_json::Map::new();
+    while let Some((label, more)) = rest.split_once("=\"") {
+        let mut text = String::new();
+        let mut letters = more.chars();
+        while let Some(letter) = letters.next().filter(|&letter| letter != '"') {
+            let escaped = (letter == '\\').then(|| letters.next()).flatten();
+            text.push(escaped.map_or(letter, |letter| if letter == 'n' { '\n' } else { letter }));
+        }
+        labels.insert(label.to_owned(), text.into());
+        rest = letters.as_str().trim_start_matches(',');
+    }
+    // What JSON has no number for stays a text: NaN, +Inf.
+    let value = value.parse::<serde_json::Number>().map_or_else(|_| Value::from(value), Value::Number);
+    Some(json!({"name": name, "labels": labels, "value": value}))
+}
+
+/// What `vctl stats` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StatsVerb {
+    /// Say whether it counts
+    Status,
+    /// Begin to count, from nothing
+    Enable,
+    /// Count no more
+    Disable,
+    /// Show the counts in one line of JSON
+    Dump,
+    /// Show the counts over several lines
+    Pprint,
+}
+
+pub(super) async fn stats(vctl: &Vctl, verb: StatsVerb, out: &mut Output) -> Result<u8, OpError> {
+    let session = vctl.connect().await?;
+    let method = match verb {
+        StatsVerb::Enable => Some("stats.enable"),
+        StatsVerb::Disable => Some("stats.disable"),
+        _ => None,
+    };
+    if let Some(method) = method {
+        session.control(method).send_value().await?;
+    }
+    if matches!(verb, StatsVerb::Dump | StatsVerb::Pprint) {
+        let counts = session.control("stats.get").send_value().await?;
+        if verb == StatsVerb::Dump && !vctl.json {
+            out.line(&counts.to_string());
+        } else {
+            out.print(&render::pretty(&counts));
+        }
+    } else {
+        let enabled: bool = session.control("stats.enabled").send().await?;
+        if vctl.json {
+            out.print(&render::pretty(&json!({"enabled": enabled})));
+        } else {
+            out.line(if enabled { "enabled" } else { "disabled" });
+        }
+    }
+    session.close().await;
     Ok(0)
 }
 
@@ -110,6 +203,18 @@ fn as_text(message: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn samples_keep_names_labels_and_values() {
+        let text = "# HELP a_total Of \"a\".\n# TYPE a counter\na_total{x=\"1\",y=\"q\\\"\\n,z=\"} 3\n# TYPE b gauge\nb NaN\n# EOF\n";
+        let all = families(text);
+        assert_eq!(all["families"].as_array().map(Vec::len), Some(3), "{all}");
+        assert_eq!(
+            all["families"][1]["samples"][0],
+            json!({"name": "a_total", "labels": {"x": "1", "y": "q\"\n,z="}, "value": 3})
+        );
+        assert_eq!(all["families"][2]["samples"][0]["value"], "NaN");
+    }
 
     #[test]
     fn a_line_tells_who_what_and_what_became_of_it() {

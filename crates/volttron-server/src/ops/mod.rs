@@ -14,6 +14,7 @@ pub mod install;
 pub mod lifecycle;
 pub mod logs;
 pub mod new;
+pub mod rpc;
 pub mod run;
 pub mod select;
 pub mod session;
@@ -22,6 +23,7 @@ pub mod versions;
 
 use std::io;
 
+use volttron_client::link::ConnectError;
 use volttron_client::{CallError, CallErrorKind, SpawnError};
 
 pub use session::{Session, Target};
@@ -80,7 +82,7 @@ impl OpError {
             Self::NotRunning | Self::Selection(_) => 10,
             Self::Rules(e) => e.code(),
             Self::Usage(_) | Self::New(new::NewError::Answer { .. }) => 2,
-            Self::Call(e) if e.kind() == CallErrorKind::Timeout => 75,
+            _ if self.is_timeout() => 75,
             Self::Call(_) => 20,
             Self::Refused(_)
             | Self::Install(_)
@@ -94,6 +96,10 @@ impl OpError {
 
     /// Whether the platform did not answer in time.
     pub fn is_timeout(&self) -> bool {
-        matches!(self, Self::Call(e) if e.kind() == CallErrorKind::Timeout)
+        match self {
+            Self::Call(e) => e.kind() == CallErrorKind::Timeout,
+            Self::Connect(e) => matches!(e, SpawnError::Connect(ConnectError::NoWelcome(_))),
+            _ => false,
+        }
     }
 }

@@ -13,12 +13,13 @@ pub enum AuthCommand {
     /// Change an entry, asking for each field
     Update {
         /// Index of the entry, as `list` shows it
+        #[arg(allow_negative_numbers = true)]
         index: i64,
     },
     /// Remove entries
     Remove {
         /// Indices of the entries, as `list` shows them
-        #[arg(required = true, value_name = "INDEX")]
+        #[arg(required = true, value_name = "INDEX", allow_negative_numbers = true)]
         indices: Vec<i64>,
         /// Do not ask
         #[arg(short, long)]
@@ -75,7 +76,7 @@ pub enum AuthCommand {
         #[arg(long)]
         host: String,
         /// Public key of the platform there
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         serverkey: String,
     },
     /// List the stored server keys

@@ -4,7 +4,7 @@ pub(super) mod bulk;
 mod edit;
 pub(super) mod tree;
 
-use std::fs;
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ pub enum ConfigCommand {
         identity: String,
         /// Name of the configuration
         name: String,
-        /// File to store; standard input if not given
+        /// File to store; standard input if not given or `-`
         infile: Option<PathBuf>,
         /// The contents are JSON (default); comments are allowed
         #[arg(long)]
@@ -167,7 +167,8 @@ pub async fn run(session: &Session, command: ConfigCommand) -> Result<Said, OpEr
                 Value::String(text) => text.clone(),
                 parsed => json::to_indent(parsed, 2).unwrap_or_default() + "\n",
             };
-            Ok(Said { text, ..Said::default() })
+            // As stored is as stored, whatever the form of the rest.
+            Ok(Said { text, json: Some(value).filter(|_| !raw), ..Said::default() })
         }
         ConfigCommand::List { identity } => {
             let call = match identity {
@@ -203,15 +204,23 @@ pub async fn run(session: &Session, command: ConfigCommand) -> Result<Said, OpEr
     }
 }
 
+/// Nobody writes more by hand, and the platform has to keep it in memory.
+const MAX_BYTES: u64 = 64 << 20;
+
 fn read(path: Option<&Path>) -> Result<String, OpError> {
+    let path = path.filter(|path| *path != Path::new("-"));
     let what = path.map_or_else(|| "standard input".to_owned(), |path| path.display().to_string());
-    let bytes = path.map_or_else(
-        || {
-            let mut bytes = Vec::new();
-            io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
-        },
-        fs::read,
-    );
-    let bytes = bytes.map_err(|source| OpError::File { what: what.clone(), source })?;
+    let mut bytes = Vec::new();
+    let read = match path {
+        None => io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut bytes),
+        Some(path) => File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)),
+    };
+    read.map_err(|source| OpError::File { what: format!("cannot read {what}"), source })?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(OpError::Refused(format!(
+            "{what} is larger than {} MiB; is it the right file?",
+            MAX_BYTES >> 20
+        )));
+    }
     String::from_utf8(bytes).map_err(|_| OpError::Refused(format!("{what} is not UTF-8 text")))
 }
