@@ -1,4 +1,4 @@
-//! What scripts and harnesses around the original rely on, one test per demand of dropin.md: its sections on the
+//! What scripts and harnesses around the original rely on, one test per demand of dropin.md: its sections on the commands, the
 //! environment, files, the bus and timing, with authentication and without.
 //!
 //! Figures are printed and, where a figure is the demand, asserted; everything else is only waited for.
@@ -19,6 +19,7 @@ macro_rules! in_both_modes {
 pub(crate) use in_both_modes;
 
 mod bus;
+mod commands;
 mod environment;
 mod files;
 mod site;

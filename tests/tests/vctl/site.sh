@@ -34,81 +34,29 @@ say list_none vctl list
 say status_none vctl status
 say status_json_none vctl --json status
 
-# Installing
-printf '{"setting1": 1}' >agent.json
-say install vctl --json install "$AGENT" --vip-identity site.agent --agent-config agent.json --tag pump
-uuid=$(sed -n 's/.*"agent_uuid": "\([^"]*\)".*/\1/p' install.out)
-echo "$uuid" >uuid
-say install_again vctl --json install "$AGENT" --vip-identity site.agent
-say install_missing vctl --json install /no/such/agent-1.0-py3-none-any.whl --vip-identity other
-say status_idle vctl status "$uuid"
-say status_idle_json vctl --json status
-say list_one vctl list
-
-# Tags
-say tag_show vctl tag "$uuid"
-say tag_set vctl tag "$uuid" boiler
-say tag_show_new vctl tag "$uuid"
-say tag_by_tag vctl tag boiler --tag
-say tag_remove vctl tag "$uuid" -r
-say tag_show_none vctl tag "$uuid"
-say tag_back vctl tag "$uuid" pump
-say tag_nobody vctl tag no.such.agent
-
-# Processes
-say start vctl start --tag pump
-say wait wait_pid "$uuid"
-say start_again vctl start "$uuid"
-say status_running vctl status "$uuid"
-say status_running_json vctl --json status "$uuid"
-say health vctl health "$uuid"
-say restart vctl restart "$uuid"
-say wait_again wait_pid "$uuid"
-say stop vctl stop "$uuid"
-say stop_again vctl stop "$uuid"
-say status_stopped vctl status "$uuid"
-say start_all_tagged vctl start --all-tagged
-say stop_pattern vctl stop "$(echo "$uuid" | cut -c1-8)*" --uuid
-say start_nobody vctl start no.such.agent
-say stop_nobody vctl stop no.such.agent
-say restart_nobody vctl restart no.such.agent
-say start_what vctl start
-say clear vctl clear
-say clear_all vctl clear -a
-
-# Start with the platform
-say enable vctl enable "$uuid"
-say enable_7 vctl enable -p 7 --tag pump
-say enable_json vctl --json enable "$uuid"
-say enable_100 vctl enable -p 100 "$uuid"
-say disable_json vctl --json disable "$uuid"
-say enable_nobody vctl enable no.such.agent
-say enable_nobody_json vctl --json enable no.such.agent
-say disable_nobody vctl disable no.such.agent
-
 # Configurations
 printf '// a remark\n{"b": [1, 2.5, null], "a": "x"}' >conf.json
 printf 'Point,Units\nTemp,F\n' >conf.csv
 printf 'free text' >conf.txt
 printf '{"a": ' >broken.json
-say store_json vctl config store site.agent devices/ahu conf.json
-say store_csv vctl config store site.agent registry.csv conf.csv --csv
-say store_stdin sh -c 'vctl config store site.agent note --raw <conf.txt'
-say store_dash sh -c 'vctl config store site.agent note2 - --raw <conf.txt'
-say store_broken vctl config store site.agent broken broken.json
-say store_nofile vctl config store site.agent nofile no.such.file
-say config_list vctl config list site.agent
-say config_get vctl config get site.agent devices/ahu
-say config_get_csv vctl config get site.agent registry.csv
-say config_get_text vctl config get site.agent note
-say config_get_raw vctl config get site.agent devices/ahu --raw
-say config_get_json_flag vctl --json config get site.agent devices/ahu
-say config_get_none vctl config get site.agent no/such
-say config_delete vctl config delete site.agent note
-say config_delete_none vctl config delete site.agent note
-say config_delete_what vctl config delete site.agent
-say config_delete_all vctl config delete site.agent --all
-say config_list_none vctl config list site.agent
+say store_json vctl config store site.store devices/ahu conf.json
+say store_csv vctl config store site.store registry.csv conf.csv --csv
+say store_stdin sh -c 'vctl config store site.store note --raw <conf.txt'
+say store_dash sh -c 'vctl config store site.store note2 - --raw <conf.txt'
+say store_broken vctl config store site.store broken broken.json
+say store_nofile vctl config store site.store nofile no.such.file
+say config_list vctl config list site.store
+say config_get vctl config get site.store devices/ahu
+say config_get_csv vctl config get site.store registry.csv
+say config_get_text vctl config get site.store note
+say config_get_raw vctl config get site.store devices/ahu --raw
+say config_get_json_flag vctl --json config get site.store devices/ahu
+say config_get_none vctl config get site.store no/such
+say config_delete vctl config delete site.store note
+say config_delete_none vctl config delete site.store note
+say config_delete_what vctl config delete site.store
+say config_delete_all vctl config delete site.store --all
+say config_list_none vctl config list site.store
 
 # Authorization
 say keypair vctl auth keypair
@@ -147,13 +95,65 @@ say stats vctl stats
 say typo vctl statsu
 say typo_group vctl auth lsit
 say abbreviated vctl status --jso
-say joined vctl -t30 status --tag pump -n 0
 say equals vctl --timeout=30 list -n8
-say repeated vctl --json --json -t 5 -t 30 status "$uuid"
 say no_arguments vctl
 say help vctl --help
 say unknown_option vctl status --no-such-option
 say missing_argument vctl tag
+
+# Installing
+printf '{"setting1": 1}' >agent.json
+say install vctl --json install "$AGENT" --vip-identity site.agent --agent-config agent.json --tag pump
+uuid=$(sed -n 's/.*"agent_uuid": "\([^"]*\)".*/\1/p' install.out)
+echo "$uuid" >uuid
+say install_again vctl --json install "$AGENT" --vip-identity site.agent
+say install_missing vctl --json install /no/such/agent-1.0-py3-none-any.whl --vip-identity other
+say status_idle vctl status "$uuid"
+say status_idle_json vctl --json status
+say list_one vctl list
+
+# Tags
+say tag_show vctl tag "$uuid"
+say tag_set vctl tag "$uuid" boiler
+say tag_show_new vctl tag "$uuid"
+say tag_by_tag vctl tag boiler --tag
+say tag_remove vctl tag "$uuid" -r
+say tag_show_none vctl tag "$uuid"
+say tag_back vctl tag "$uuid" pump
+say tag_nobody vctl tag no.such.agent
+say joined vctl -t30 status --tag pump -n 0
+say repeated vctl --json --json -t 5 -t 30 status "$uuid"
+
+# Start with the platform
+say enable vctl enable "$uuid"
+say enable_7 vctl enable -p 7 --tag pump
+say enable_json vctl --json enable "$uuid"
+say enable_100 vctl enable -p 100 "$uuid"
+say disable_json vctl --json disable "$uuid"
+say enable_nobody vctl enable no.such.agent
+say enable_nobody_json vctl --json enable no.such.agent
+say disable_nobody vctl disable no.such.agent
+
+# Processes
+say start vctl start --tag pump
+say wait wait_pid "$uuid"
+say start_again vctl start "$uuid"
+say status_running vctl status "$uuid"
+say status_running_json vctl --json status "$uuid"
+say health vctl health "$uuid"
+say restart vctl restart "$uuid"
+say wait_again wait_pid "$uuid"
+say stop vctl stop "$uuid"
+say stop_again vctl stop "$uuid"
+say status_stopped vctl status "$uuid"
+say start_all_tagged vctl start --all-tagged
+say stop_pattern vctl stop "$(echo "$uuid" | cut -c1-8)*" --uuid
+say start_nobody vctl start no.such.agent
+say stop_nobody vctl stop no.such.agent
+say restart_nobody vctl restart no.such.agent
+say start_what vctl start
+say clear vctl clear
+say clear_all vctl clear -a
 
 # The end
 say remove vctl remove "$uuid"

@@ -7,11 +7,14 @@ use serde_json::{Map, Value};
 use volttron_client::utils::headers::Headers;
 use volttron_client::utils::json as wire_json;
 use volttron_client::utils::jsonrpc::Params;
-use volttron_client::{Publication, PublishError};
+use volttron_client::{CallError, Publication, PublishError};
 
 use super::output::Output;
 use super::{Vctl, render};
-use crate::ops::OpError;
+use crate::ops::{OpError, Session};
+
+/// How often a command that listens looks whether the platform is still there.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Arguments of `vctl call`.
 #[derive(Args, Debug)]
@@ -120,7 +123,11 @@ pub(super) async fn subscribe(vctl: &Vctl, args: &SubscribeArgs, out: &mut Outpu
     let mut seen = 0;
     let show = async {
         while args.count.is_none_or(|count| seen < count) {
-            let Some(publication) = subscription.next().await else { return };
+            let next = tokio::select! {
+                next = subscription.next() => next,
+                () = lost(&session) => None,
+            };
+            let Some(publication) = next else { return };
             seen += 1;
             out.line(&if vctl.json { as_json(&publication) } else { as_text(&publication) });
             if out.reader_gone() {
@@ -137,6 +144,9 @@ pub(super) async fn subscribe(vctl: &Vctl, args: &SubscribeArgs, out: &mut Outpu
         }
         None => show.await,
     }
+    if !session.cx().connected() {
+        return Err(OpError::Call(CallError::Disconnected));
+    }
     let lagged = subscription.lagged();
     if lagged > 0 {
         out.complain(&format!(
@@ -145,6 +155,14 @@ pub(super) async fn subscribe(vctl: &Vctl, args: &SubscribeArgs, out: &mut Outpu
     }
     session.close().await;
     Ok(if args.count.is_some_and(|count| seen < count) && !out.reader_gone() { 75 } else { 0 })
+}
+
+/// Ends when the platform is gone: a command is not an agent that outlives it.
+async fn lost(session: &Session) {
+    let mut look = tokio::time::interval(LOOK);
+    while session.cx().connected() {
+        look.tick().await;
+    }
 }
 
 fn message(publication: &Publication) -> Value {

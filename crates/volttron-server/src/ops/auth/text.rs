@@ -45,6 +45,12 @@ pub fn two_columns(map: &Map<String, Value>, key_heading: &str, value_heading: &
 fn cell(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
+        // Names in order, as in the original.
+        Value::Array(names) if names.iter().all(Value::is_string) => {
+            let mut names = names.clone();
+            names.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+            python::repr(&names.into())
+        }
         other => python::repr(other),
     }
 }
