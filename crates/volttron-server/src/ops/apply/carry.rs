@@ -303,6 +303,9 @@ impl Site<'_> {
                 if last_log.is_empty() { "" } else { "; its last lines were:\n  " },
                 last_log.join("\n  ")
             ))),
+            Came::NotLaunched { why } => {
+                Err(OpError::Refused(format!("{identity} could not be started: {why}")))
+            }
         }
     }
 }
