@@ -65,7 +65,7 @@ pub struct RestoreArgs {
     you give it away: names of devices, topics and machines are in it.\n\n\
     Examples:\n  \
     vctl bugreport\n  \
-    vctl bugreport report.tar.gz --log /var/log/volttron.log\n  \
+    vctl bugreport report.tar.gz --platform-log /var/log/volttron.log\n  \
     tar xzf report.tar.gz && less volttron-bugreport-*/doctor.json"
 )]
 pub struct BugreportArgs {
@@ -73,7 +73,7 @@ pub struct BugreportArgs {
     file: Option<PathBuf>,
     /// The platform's log, where the platform's settings do not tell
     #[arg(long, value_name = "FILE")]
-    log: Option<PathBuf>,
+    platform_log: Option<PathBuf>,
 }
 
 /// Shows how far it is, to a person.
@@ -200,7 +200,7 @@ pub(super) async fn bring_back(vctl: &Vctl, args: RestoreArgs, out: &mut Output)
 }
 
 pub(super) async fn report(vctl: &Vctl, args: BugreportArgs, out: &mut Output) -> Result<u8, OpError> {
-    let written = bugreport::run(&vctl.target, &Request { file: args.file, log: args.log }).await?;
+    let written = bugreport::run(&vctl.target, &Request { file: args.file, log: args.platform_log }).await?;
     if vctl.json {
         out.print(&render::pretty(&json!({
             "file": written.file, "members": written.members, "secrets_masked": written.secrets,

@@ -11,7 +11,7 @@ use volttron_utils::files::TEMP_PREFIX;
 use super::{BackupError, Directory, Link, is_inside, is_interpreter, leads_inside};
 
 /// What dies with the process or the machine, or can be made again.
-const LEFT_OUT: [&str; 7] = [
+const LEFT_OUT: [&str; 8] = [
     "run",
     "cache",
     "VOLTTRON_PID",
@@ -19,6 +19,7 @@ const LEFT_OUT: [&str; 7] = [
     ".volttron_instances",
     ".volttron_instances.lock",
     "bin/.lock",
+    "logs/platform.log",
 ];
 /// Begins every SQLite database.
 const SQLITE: &[u8; 16] = b"SQLite format 3\0";

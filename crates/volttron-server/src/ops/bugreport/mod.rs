@@ -163,7 +163,7 @@ fn log(scene: &Scene, given: Option<&Path>) -> (Option<String>, String) {
                 Some(pid) => PathBuf::from(format!("/proc/{pid}/cwd")).join(path),
                 None => path.clone(),
             },
-            other => return (None, format!("the platform logs to {other}; name a file with --log")),
+            other => return (None, format!("the platform logs to {other}; name a file with --platform-log")),
         },
         (None, Err(_)) => return (None, "not known; name it with --log".to_owned()),
     };
