@@ -369,8 +369,7 @@ fn a_report_tells_everything_but_secrets() {
     assert_eq!(platform.terminate(), 0);
     fails(&run_as(&platform, &["bugreport", &text(&report)]), "VT1006");
     fs::remove_file(&report).expect("remove");
-    let log = text(&platform.home().with_extension("log"));
-    platform.vctl_json(&["bugreport", &text(&report), "--platform-log", &log]);
+    platform.vctl_json(&["bugreport", &text(&report)]);
     let members = unpacked(&report);
     assert!(
         members.iter().any(|(name, _)| name == "log.txt")

@@ -27,6 +27,7 @@ use secrets::{Secrets, mask_value};
 
 /// How much of the end of a log is taken.
 const LOG_BYTES: u64 = 2 << 20;
+const AGENT_LOG_BYTES: u64 = 256 << 10;
 /// How long the platform may take for each answer.
 const ANSWER: Duration = Duration::from_secs(3);
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
@@ -67,8 +68,13 @@ pub async fn run(target: &Target, request: &Request) -> Result<Written, OpError>
     if let Some(text) = log {
         add("log.txt", text);
     }
-    if let Ok(text) = tail(&home.audit_log()) {
+    if let Ok(text) = tail(&home.audit_log(), LOG_BYTES) {
         add("audit.txt", text);
+    }
+    for agent in scene.agents.iter() {
+        if let Ok(text) = tail(&home.agent_log(&agent.identity), AGENT_LOG_BYTES) {
+            add(&format!("log-{}.txt", agent.identity), text);
+        }
     }
     if let Ok(text) = read_bounded(&home.config_file(), MAX_CONFIG_BYTES) {
         add("config.txt", text);
@@ -163,24 +169,26 @@ fn log(scene: &Scene, given: Option<&Path>) -> (Option<String>, String) {
                 Some(pid) => PathBuf::from(format!("/proc/{pid}/cwd")).join(path),
                 None => path.clone(),
             },
+            // Where the last one of this home logged, if that was a file.
+            _ if scene.home.platform_log().exists() => scene.home.platform_log(),
             other => return (None, format!("the platform logs to {other}; name a file with --platform-log")),
         },
-        (None, Err(_)) => return (None, "not known; name it with --log".to_owned()),
+        (None, Err(_)) => scene.home.platform_log(),
     };
-    match tail(&path) {
+    match tail(&path, LOG_BYTES) {
         Ok(text) => (Some(text), path.display().to_string()),
         Err(e) => (None, format!("{}: {e}", path.display())),
     }
 }
 
 /// The last whole lines of a file.
-fn tail(path: &Path) -> io::Result<String> {
+fn tail(path: &Path, most: u64) -> io::Result<String> {
     let mut file = fs::File::open(path)?;
     let size = file.metadata()?.len();
-    let skipped = size.saturating_sub(LOG_BYTES);
+    let skipped = size.saturating_sub(most);
     file.seek(SeekFrom::Start(skipped))?;
     let mut bytes = Vec::new();
-    file.take(LOG_BYTES).read_to_end(&mut bytes)?;
+    file.take(most).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     // A part of a line could be a part of a secret.
     Ok(if skipped == 0 {
