@@ -13,6 +13,7 @@ mod check;
 mod check_tools;
 mod config_store;
 mod coverage;
+mod ctl;
 mod demo;
 mod dist;
 mod fuzz;
@@ -59,6 +60,15 @@ enum Task {
     },
     /// Kill parts of a working platform again and again, freeze a subscriber, and look what becomes of the data
     Soak(soak::Args),
+    /// Time and memory of the reading commands of vctl with 20 and with 500 agents, beside the Python vctl
+    BenchCtl {
+        /// A small round of a debug build, for CI; only checks that it works
+        #[arg(long)]
+        short: bool,
+        /// Without the Python vctl
+        #[arg(long)]
+        no_python: bool,
+    },
     /// Time to apply 10,000 configurations at once, with the agent they are for running
     BenchConfigStore {
         /// One small round, for CI; only checks that it works
@@ -79,6 +89,7 @@ fn main() -> ExitCode {
         Task::Bench { args } => return bench::run(&args),
         Task::BenchHistorian { short } => bench_historian(short),
         Task::Soak(args) => soak::run(&args),
+        Task::BenchCtl { short, no_python } => ctl::bench(short, !no_python),
         Task::BenchConfigStore { short } => config_store::bench(short),
     };
     match done {

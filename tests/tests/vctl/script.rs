@@ -17,7 +17,48 @@ use super::mask;
 const ATTEMPTS: usize = 3;
 
 /// Steps in which the two differ, and why that is wanted. One that differs no more has to go.
-const DIFFERENCES: &[(&str, &str)] = &[];
+const DIFFERENCES: &[(&str, &str)] = &[
+    ("peerlist", "ours also has the names of 9.x, and keydiscovery"),
+    ("list_one", "ours is the list of 9.x, with PRI; in 10.x list is another name of status"),
+    ("status_idle", "10.x has a column PRIORITY, which 9.x has not; ours is that of 9.x, lined up"),
+    ("joined", "as status_idle"),
+    ("status_running", "as status_idle"),
+    ("status_running_json", "ours adds keys: state, restarts, since, last_exit, times in UTC"),
+    ("health", "ours adds times in UTC"),
+    ("install_again", "ours has the words and the code of 9.x"),
+    ("install_missing", "ours has the words of 9.x, and no stack"),
+    ("start_nobody", "ours has the words of 9.x"),
+    ("stop_nobody", "ours has the words of 9.x"),
+    ("restart_nobody", "ours has the words of 9.x"),
+    ("start_what", "a usage error (2) that says what is missing, not a stack"),
+    ("enable_100", "ours says which priorities there are"),
+    ("enable_nobody", "ours ends with 10 when there is no such agent, not with 0"),
+    ("enable_nobody_json", "as enable_nobody"),
+    ("disable_nobody", "as enable_nobody"),
+    ("store_broken", "ours names the exception, too"),
+    ("store_nofile", "a file that cannot be read is no usage error: 1, as for install"),
+    ("config_get_none", "ours keeps the spelling of 9.x, which scripts look for"),
+    ("config_delete_none", "as config_get_none"),
+    ("config_delete_what", "the same words, but a usage error (2) and not success"),
+    ("auth_add", "ours shows the entry as 9.x does, with all fields"),
+    ("auth_remove_bad", "ours fails (20) instead of ending with 0"),
+    ("add_role_again", "ours fails (1) instead of ending with 0"),
+    ("remove_group_again", "ours fails (1) instead of ending with 0"),
+    ("stats", "10.x has lost the methods behind it and shows a stack"),
+    ("typo", "ours proposes the nearest command"),
+    ("typo_group", "ours proposes the nearest command"),
+    ("abbreviated", "ours proposes the option"),
+    ("unknown_option", "other words, the same code"),
+    ("missing_argument", "other words, the same code"),
+    ("no_arguments", "ours shows the help and succeeds, as 9.x"),
+    ("help", "ours lists its own commands"),
+];
+
+/// Steps that are not compared, because the Python platform does now this, now that.
+const UNSTEADY: &[(&str, &str)] = &[(
+    "shutdown",
+    "10.x waits a minute for its own listener, and now and then for longer than its own limit",
+)];
 
 #[derive(Debug, PartialEq, Eq)]
 struct Step {
@@ -71,7 +112,7 @@ fn on_python(python: &Path) -> BTreeMap<String, Step> {
 /// What is wrong; empty if nothing.
 fn compare(ours: &BTreeMap<String, Step>, python: &BTreeMap<String, Step>) -> String {
     let mut wrong = String::new();
-    for (name, step) in ours {
+    for (name, step) in ours.iter().filter(|(name, _)| UNSTEADY.iter().all(|(listed, _)| listed != name)) {
         let reason = DIFFERENCES.iter().find(|(listed, _)| listed == name).map(|(_, reason)| reason);
         match (python.get(name), reason) {
             (Some(other), None) if other != step => {
@@ -93,8 +134,8 @@ fn compare(ours: &BTreeMap<String, Step>, python: &BTreeMap<String, Step>) -> St
 fn a_script_of_a_site_runs_unchanged_on_both_platforms() {
     let Some(python) = interpreter() else { return };
     let ours = on_ours();
-    assert!(ours.len() > 100, "the script ended early: {:?}", ours.keys());
-    for (listed, _) in DIFFERENCES {
+    assert!(ours.contains_key("down_list"), "the script ended early: {:?}", ours.keys());
+    for (listed, _) in DIFFERENCES.iter().chain(UNSTEADY) {
         assert!(ours.contains_key(*listed), "there is no step {listed}");
     }
     let mut wrong = String::new();

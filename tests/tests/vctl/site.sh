@@ -63,11 +63,11 @@ say keypair vctl auth keypair
 key=$(sed -n 's/.*"public": "\([^"]*\)".*/\1/p' keypair.out)
 say serverkey vctl auth serverkey
 say auth_add vctl auth add --domain vip --address 10.0.0.9 --user_id script.user --credentials "0$(echo "$key" | cut -c2-)" --capabilities '{"edit_config_store": {"identity": "script.user"}}' --comments 'of the script'
-say auth_listed sh -c 'vctl auth list | grep -c script.user'
 say auth_head sh -c 'vctl auth list | head -3'
+say auth_listed sh -c 'vctl auth list | grep -c "user_id.: .script.user"'
 index=$(vctl auth list | sed -n 's/^INDEX: //p' | tail -1)
 say auth_remove sh -c "echo Y | vctl auth remove $index | tail -1 | sed 's/[0-9][0-9]*/N/'"
-say auth_unlisted sh -c 'vctl auth list | grep -c script.user'
+say auth_unlisted sh -c 'vctl auth list | grep -c "user_id.: .script.user"'
 say auth_remove_bad sh -c 'echo Y | vctl auth remove 9999'
 say add_role vctl auth add-role operator can_set can_get
 say add_role_again vctl auth add-role operator can_set
@@ -134,20 +134,14 @@ say enable_nobody vctl enable no.such.agent
 say enable_nobody_json vctl --json enable no.such.agent
 say disable_nobody vctl disable no.such.agent
 
-# Processes
+# Processes. Stopping and removing are tried elsewhere: the Python platform takes minutes to end its own listener, and a
+# removal uninstalls it for everybody who uses the environment.
 say start vctl start --tag pump
 say wait wait_pid "$uuid"
 say start_again vctl start "$uuid"
 say status_running vctl status "$uuid"
 say status_running_json vctl --json status "$uuid"
 say health vctl health "$uuid"
-say restart vctl restart "$uuid"
-say wait_again wait_pid "$uuid"
-say stop vctl stop "$uuid"
-say stop_again vctl stop "$uuid"
-say status_stopped vctl status "$uuid"
-say start_all_tagged vctl start --all-tagged
-say stop_pattern vctl stop "$(echo "$uuid" | cut -c1-8)*" --uuid
 say start_nobody vctl start no.such.agent
 say stop_nobody vctl stop no.such.agent
 say restart_nobody vctl restart no.such.agent
@@ -156,10 +150,7 @@ say clear vctl clear
 say clear_all vctl clear -a
 
 # The end
-say remove vctl remove "$uuid"
-say remove_again vctl remove "$uuid"
-say removed_status vctl status "$uuid"
-say shutdown vctl shutdown
+say shutdown vctl -t 150 shutdown
 say still_there vctl list
 say shutdown_platform vctl shutdown --platform
 say down_peerlist vctl peerlist

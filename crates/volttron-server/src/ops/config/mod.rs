@@ -196,7 +196,9 @@ pub async fn run(session: &Session, command: ConfigCommand) -> Result<Said, OpEr
             Ok(Said::default())
         }
         ConfigCommand::Delete { name: None, .. } => {
-            Err(OpError::Usage("must specify a configuration when not deleting entire store".to_owned()))
+            // The words of the original.
+            let note = Some("ERROR: must specify a configuration when not deleting entire store".to_owned());
+            Ok(Said { note, code: 2, ..Said::default() })
         }
         ConfigCommand::Delete { .. } => {
             Err(OpError::Usage("give a configuration or --all, not both".to_owned()))
