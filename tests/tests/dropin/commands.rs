@@ -202,16 +202,16 @@ async fn configurations_are_stored_and_shown(mode: Mode) {
         file.display().to_string()
     };
     let files = [
-        (put("a.json", "{\"a\": 1}"), "--json", "{\n  \"a\": 1\n}\n"),
-        (put("a.csv", "x,y\n1,2\n"), "--csv", "[\n  {\n    \"x\": \"1\",\n    \"y\": \"2\"\n  }\n]\n"),
-        (put("a.txt", "text"), "--raw", "text"),
+        (put("a.json", "{\"a\": 1}"), "one", "--json", "{\n  \"a\": 1\n}\n"),
+        (put("a.csv", "x,y\n1,2\n"), "two", "--csv", "[\n  {\n    \"x\": \"1\",\n    \"y\": \"2\"\n  }\n]\n"),
+        (put("a.txt", "text"), "three", "--raw", "text"),
     ];
-    for (file, kind, shown) in &files {
-        ok(&site, &["--json", "config", "store", "agent", kind, file, kind]);
-        assert_eq!(ok(&site, &["config", "get", "agent", kind]).out, *shown);
-        ok(&site, &["--json", "config", "get", "agent", kind]).json();
+    for (file, name, kind, shown) in &files {
+        ok(&site, &["config", "store", "agent", name, file, kind]);
+        assert_eq!(ok(&site, &["config", "get", "agent", name]).out, *shown);
+        ok(&site, &["--json", "config", "get", "agent", name]).json();
         let stored = fs::read_to_string(file).expect("the file");
-        assert_eq!(ok(&site, &["config", "get", "agent", kind, "--raw"]).out, stored);
+        assert_eq!(ok(&site, &["config", "get", "agent", name, "--raw"]).out, stored);
     }
     answering(&site, &["config", "store", "agent", "piped", "--raw"], "from a pipe");
     answering(&site, &["config", "store", "agent", "dash", "-", "--raw"], "from a dash");
