@@ -101,7 +101,9 @@ fn show_methods(vctl: &Vctl, told: &[Methods], named: bool, out: &mut Output) ->
             Ok(names) if vctl.json => drop(all.insert(peer.clone(), json!({"methods": names}))),
             Ok(names) => {
                 out.line(peer);
-                names.iter().for_each(|name| out.line(&format!("\t{name}")));
+                for name in names {
+                    out.line(&format!("\t{name}"));
+                }
             }
             Err(failure) => {
                 all.insert(peer.clone(), json!({"error": failure.text}));
@@ -186,7 +188,9 @@ async fn code(vctl: &Vctl, session: &Session, args: &RpcCodeArgs, out: &mut Outp
         if vctl.json {
             all.insert(peer.clone(), json!(lines));
         } else {
-            lines.iter().for_each(|line| out.line(line));
+            for line in &lines {
+                out.line(line);
+            }
         }
     }
     if vctl.json {
@@ -210,7 +214,7 @@ fn call_line(lang: Option<Lang>, peer: &str, method: &str, description: &Value) 
             )
         }
         Some(Lang::Rust) => {
-            let args: String = names.iter().map(|name| format!(".arg({name})")).collect();
+            let args: String = names.iter().flat_map(|name| [".arg(", name, ")"]).collect();
             format!("cx.call({peer:?}, {method:?}){args}.send_value().await?")
         }
     }

@@ -41,9 +41,9 @@ impl Limits {
             pids_max: own.pids_max.or(platform.pids_max),
             require: own.require || platform.require,
         };
-        match [all.memory_max, all.cpu_max, all.pids_max].contains(&Some(0)) {
-            true => Err("a limit of 0 leaves nothing to run with; leave it out for none".to_owned()),
-            false => Ok(all),
+        if [all.memory_max, all.cpu_max, all.pids_max].contains(&Some(0)) {
+            return Err("a limit of 0 leaves nothing to run with; leave it out for none".to_owned());
         }
+        Ok(all)
     }
 }
