@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::PathBuf;
 
 /// A process at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,17 @@ impl Stat {
     }
 }
 
+/// The ids of all processes; none where `/proc` cannot be read.
+pub fn all_pids() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// What a process has open: files, sockets and pipes. Nothing of one that is gone or may not be looked into.
+pub fn open_files(pid: u32) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
 /// Clock ticks in seconds.
 pub fn ticks_s(ticks: u64) -> f64 {
     ticks as f64 / rustix::param::clock_ticks_per_second().max(1) as f64
@@ -84,9 +96,7 @@ pub fn families(leaders: &BTreeSet<u32>) -> BTreeMap<u32, Family> {
     if leaders.is_empty() {
         return BTreeMap::new();
     }
-    let Ok(entries) = fs::read_dir("/proc") else { return BTreeMap::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    gather(leaders, pids.filter_map(Stat::read))
+    gather(leaders, all_pids().filter_map(Stat::read))
 }
 
 fn gather(leaders: &BTreeSet<u32>, all: impl Iterator<Item = Stat>) -> BTreeMap<u32, Family> {

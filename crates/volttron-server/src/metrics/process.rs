@@ -1,8 +1,6 @@
 //! What the kernel tells about a process: memory, processor time, open files.
 
-use std::fs;
-
-use crate::processes::{Stat, ticks_s};
+use crate::processes::{Stat, open_files, ticks_s};
 
 /// One process now.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -18,8 +16,11 @@ pub(crate) struct Usage {
 /// `None` when there is no such process (any more).
 pub(crate) fn usage(pid: u32) -> Option<Usage> {
     let stat = Stat::read(pid)?;
-    let open_files = fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |entries| entries.count() as u64);
-    Some(Usage { memory_bytes: stat.memory_bytes(), cpu_s: ticks_s(stat.cpu_ticks), open_files })
+    Some(Usage {
+        memory_bytes: stat.memory_bytes(),
+        cpu_s: ticks_s(stat.cpu_ticks),
+        open_files: open_files(pid).count() as u64,
+    })
 }
 
 #[cfg(test)]

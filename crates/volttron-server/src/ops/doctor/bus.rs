@@ -10,6 +10,7 @@ use super::{Report, Scene, TIME_LIMIT, Target};
 use crate::codes::Code;
 use crate::ops::Session;
 use crate::ops::agents::{self, StatusRow};
+use crate::processes::Stat;
 
 /// How long connecting may take, and then all questions together.
 const CONNECT: Duration = Duration::from_millis(450);
@@ -33,9 +34,7 @@ pub(super) async fn bus(target: &Target, scene: &Scene, report: &mut Report) {
 
 fn not_answering(scene: &Scene, why: &str, report: &mut Report) {
     let pid = scene.running.unwrap_or_default();
-    let state = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let stopped = state.lines().any(|line| line.starts_with("State:") && line.contains("stopped"));
-    let (note, fix) = if stopped {
+    let (note, fix) = if Stat::read(pid).is_some_and(|process| process.state == 'T') {
         (" (its process is stopped)", format!("kill -CONT {pid}"))
     } else {
         ("", format!("ps -o pid,stat,pcpu,etime,args -p {pid}"))

@@ -5,11 +5,13 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 
 use volttron_utils::address::{Address, Scheme};
 
 use super::{Report, Scene, shown};
 use crate::codes::Code;
+use crate::processes;
 
 /// Whether each configured address is free, or the platform's.
 pub(super) fn addresses(scene: &Scene, report: &mut Report) {
@@ -183,14 +185,8 @@ fn local_holder(name: &str) -> Option<Holder> {
 /// The process that has a socket open. Those of other users cannot be looked into.
 fn holder_of(inode: u64) -> Holder {
     let wanted = format!("socket:[{inode}]");
-    let has = |pid: u32| {
-        let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        files
-            .map(|file| file.path())
-            .any(|path| fs::read_link(path).is_ok_and(|to| to.as_os_str() == &*wanted))
-    };
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pid = processes.filter_map(|p| p.file_name().to_str()?.parse().ok()).find(|pid| has(*pid));
+    let is_it = |path: PathBuf| fs::read_link(path).is_ok_and(|to| to.as_os_str() == &*wanted);
+    let pid = processes::all_pids().find(|pid| processes::open_files(*pid).any(is_it));
     let name = pid.and_then(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).ok()).unwrap_or_default();
     Holder { pid, name: name.trim().to_owned() }
 }

@@ -8,6 +8,7 @@ use volttron_utils::files::FileLock;
 
 use super::{Report, Scene, shown};
 use crate::codes::Code;
+use crate::processes;
 
 /// How long a platform may hold the home without being ready.
 const GETTING_READY: Duration = Duration::from_mins(1);
@@ -88,7 +89,7 @@ pub(super) fn open_files(scene: &Scene, report: &mut Report) {
     };
     let Some(limit) = soft_limit(pid) else { return };
     report.measured("open_files_limit", limit);
-    let used = fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |entries| entries.count() as u64);
+    let used = processes::open_files(pid).count() as u64;
     report.measured("open_files", used);
     if used * 100 > limit * FILES_FULL_PERCENT || limit < need {
         let what = format!(
