@@ -3,6 +3,7 @@
 //! Every platform has a home of its own in a temporary directory and a port of its own on loopback, and ends with the
 //! value that stands for it. Nothing here asserts; tests do.
 
+pub mod deaf;
 pub mod fifty;
 pub mod generated;
 pub mod lines;

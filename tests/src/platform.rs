@@ -136,6 +136,17 @@ impl Platform {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Installs our listener and gives the result object.
+    pub fn install_listener(&self, options: &[&str]) -> Value {
+        let listener = program("volttron-listener").display().to_string();
+        self.vctl_json(&[&["install", &listener], options].concat())
+    }
+
+    /// What `vctl status` tells of an agent.
+    pub fn row(&self, identity: &str) -> Value {
+        self.vctl_json(&["status"])[identity].clone()
+    }
+
     /// Writes an entry for an agent that runs outside of the platform, as scripts do, and gives its keys.
     pub fn admit(&self, identity: &str, capabilities: &Value) -> KeyPair {
         let keys = KeyPair::generate();

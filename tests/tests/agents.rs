@@ -17,18 +17,9 @@ fn listener() -> String {
     program("volttron-listener").display().to_string()
 }
 
-/// Installs the listener and gives the result object.
-fn install(platform: &Platform, options: &[&str]) -> Value {
-    platform.vctl_json(&[&["install", &listener()], options].concat())
-}
-
-fn status(platform: &Platform, identity: &str) -> Value {
-    platform.vctl_json(&["status"])[identity].clone()
-}
-
 /// The pid as scripts find it: between the first brackets.
 fn pid(platform: &Platform, identity: &str) -> Option<u32> {
-    let text = status(platform, identity)["status"].as_str()?.to_owned();
+    let text = platform.row(identity)["status"].as_str()?.to_owned();
     text.strip_prefix("running [")?.strip_suffix(']')?.parse().ok()
 }
 
@@ -48,11 +39,11 @@ fn stderr(output: &std::process::Output) -> String {
 #[test]
 fn an_agent_runs_as_long_as_its_operator_wants() {
     let platform = Platform::start();
-    let installed = install(&platform, &["--tag", "hall", "--start"]);
+    let installed = platform.install_listener(&["--tag", "hall", "--start"]);
     let uuid = installed["agent_uuid"].as_str().expect("a uuid").to_owned();
     assert_eq!((&installed["tag"], &installed["started"]), (&"hall".into(), &true.into()));
 
-    let row = status(&platform, "listener-1");
+    let row = platform.row("listener-1");
     assert_eq!(row["status"], format!("running [{}]", installed["pid"]));
     assert_eq!(row["health"]["message"], "GOOD", "as soon as install returned");
     assert_eq!(row["agent_uuid"], uuid.as_str());
@@ -63,11 +54,11 @@ fn an_agent_runs_as_long_as_its_operator_wants() {
         platform.vctl_ok(&["stop", "--tag", "hall"]),
         format!("Stopping {uuid} volttron-listener-0.1.0\n")
     );
-    assert_eq!(status(&platform, "listener-1")["status"], "0");
-    assert_eq!(status(&platform, "listener-1")["health"], "");
+    assert_eq!(platform.row("listener-1")["status"], "0");
+    assert_eq!(platform.row("listener-1")["health"], "");
     assert!(process_started(first).is_none());
     platform.vctl_ok(&["start", "listener-1"]);
-    assert_eq!(status(&platform, "listener-1")["health"]["message"], "GOOD", "as soon as start returned");
+    assert_eq!(platform.row("listener-1")["health"]["message"], "GOOD", "as soon as start returned");
     let second = running(&platform, "listener-1");
     platform.vctl_ok(&["restart", "--all-tagged"]);
     let third = running(&platform, "listener-1");
@@ -89,20 +80,20 @@ fn an_agent_runs_as_long_as_its_operator_wants() {
 #[test]
 fn a_crash_shows_its_code_before_the_agent_is_back() {
     let platform = Platform::start();
-    install(&platform, &["--vip-identity", "one", "--start"]);
+    platform.install_listener(&["--vip-identity", "one", "--start"]);
     let first = running(&platform, "one");
     end(first, Signal::KILL);
-    until("the exit code", PATIENCE, || (status(&platform, "one")["status"] == "-9").then_some(()));
+    until("the exit code", PATIENCE, || (platform.row("one")["status"] == "-9").then_some(()));
     assert_ne!(running(&platform, "one"), first);
-    until("its health", PATIENCE, || (status(&platform, "one")["health"]["message"] == "GOOD").then_some(()));
+    until("its health", PATIENCE, || (platform.row("one")["health"]["message"] == "GOOD").then_some(()));
 }
 
 #[test]
 fn a_killed_platform_leaves_no_orphan_and_comes_back_with_the_same_agents() {
     let mut platform = Platform::start();
-    let one = install(&platform, &["--vip-identity", "one", "--enable", "--start"]);
-    let two = install(&platform, &["--vip-identity", "two", "--priority", "70", "--start"]);
-    install(&platform, &["--vip-identity", "three"]);
+    let one = platform.install_listener(&["--vip-identity", "one", "--enable", "--start"]);
+    let two = platform.install_listener(&["--vip-identity", "two", "--priority", "70", "--start"]);
+    platform.install_listener(&["--vip-identity", "three"]);
     let before = [running(&platform, "one"), running(&platform, "two")];
     platform.kill();
     for pid in before {
@@ -111,9 +102,9 @@ fn a_killed_platform_leaves_no_orphan_and_comes_back_with_the_same_agents() {
     platform.launch();
     for (identity, installed) in [("one", &one), ("two", &two)] {
         assert!(!before.contains(&running(&platform, identity)));
-        assert_eq!(status(&platform, identity)["agent_uuid"], installed["agent_uuid"]);
+        assert_eq!(platform.row(identity)["agent_uuid"], installed["agent_uuid"]);
     }
-    assert_eq!(status(&platform, "three")["status"], "", "not enabled, not started");
+    assert_eq!(platform.row("three")["status"], "", "not enabled, not started");
     platform.vctl_ok(&["shutdown", "--platform"]);
     assert!(!platform.home().join("VOLTTRON_PID").exists());
 }
@@ -124,8 +115,15 @@ fn a_forced_install_replaces_the_program_and_nothing_else() {
     let config = platform.home().join("my.config");
     fs::write(&config, "{\"log-level\": \"INFO\"} # note\n").expect("write");
     let config = config.display().to_string();
-    let before =
-        install(&platform, &["--vip-identity", "one", "--agent-config", &config, "--tag", "t", "--start"]);
+    let before = platform.install_listener(&[
+        "--vip-identity",
+        "one",
+        "--agent-config",
+        &config,
+        "--tag",
+        "t",
+        "--start",
+    ]);
     let dir = platform.home().join("agents/one");
     let key = fs::read(dir.join("keystore.json")).expect("keys");
     fs::write(dir.join("data/kept"), "data").expect("write");
@@ -136,7 +134,7 @@ fn a_forced_install_replaces_the_program_and_nothing_else() {
     assert!(stderr(&refused).contains("Identity already exists.  Pass --force option to re-install."));
     assert_eq!(running(&platform, "one"), first, "a refusal changes nothing");
 
-    let after = install(&platform, &["--vip-identity", "one", "--force"]);
+    let after = platform.install_listener(&["--vip-identity", "one", "--force"]);
     assert_eq!(after["agent_uuid"], before["agent_uuid"]);
     assert_eq!(
         (&after["starting"], &after["started"]),
@@ -146,7 +144,7 @@ fn a_forced_install_replaces_the_program_and_nothing_else() {
     assert_ne!(running(&platform, "one"), first);
     assert_eq!(fs::read(dir.join("keystore.json")).expect("keys"), key);
     assert_eq!(fs::read_to_string(dir.join("data/kept")).expect("data"), "data");
-    assert_eq!(status(&platform, "one")["agent_tag"], "t");
+    assert_eq!(platform.row("one")["agent_tag"], "t");
     // The paths that programs written for 9.x read.
     let older: PathBuf = platform.home().join("agents").join(after["agent_uuid"].as_str().expect("a uuid"));
     assert_eq!(fs::read_to_string(older.join("IDENTITY")).expect("IDENTITY"), "one");
@@ -157,7 +155,7 @@ fn a_forced_install_replaces_the_program_and_nothing_else() {
 #[test]
 fn a_start_that_fails_says_why() {
     let platform = Platform::start();
-    install(&platform, &["--vip-identity", "bad", "--env", "VOLTTRON_SERVERKEY=nonsense"]);
+    platform.install_listener(&["--vip-identity", "bad", "--env", "VOLTTRON_SERVERKEY=nonsense"]);
     let output = platform.vctl(&["start", "bad"]);
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
@@ -172,7 +170,7 @@ fn a_start_that_fails_says_why() {
 #[test]
 fn files_answer_when_the_platform_does_not_run() {
     let mut platform = Platform::start();
-    let installed = install(&platform, &["--vip-identity", "one"]);
+    let installed = platform.install_listener(&["--vip-identity", "one"]);
     let uuid = installed["agent_uuid"].as_str().expect("a uuid").to_owned();
     let online = platform.vctl_json(&["list"]);
     platform.terminate();

@@ -13,12 +13,13 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use volttron_tests::deaf::Deaf;
 use volttron_tests::platform::Platform;
 use volttron_tests::probe::peer;
 use volttron_tests::programs::{free_port, program};
 use volttron_tests::pump::{Does, Pump};
 use volttron_tests::wait::until;
-use volttron_utils::keys::{KeyPair, PublicKey};
+use volttron_utils::keys::KeyPair;
 use volttron_utils::vip::Message;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -494,42 +495,13 @@ async fn a_running_platform_is_asked() {
     );
 }
 
-/// A connection that is kept open and never read.
-struct Deaf {
-    _socket: zmq::Socket,
-    _context: zmq::Context,
-}
-
-impl Deaf {
-    fn connect(platform: &Platform, keys: &KeyPair) -> Self {
-        let context = zmq::Context::new();
-        let socket = context.socket(zmq::SocketType::Dealer).expect("a socket");
-        let server: PublicKey = platform.server_key().parse().expect("a key");
-        socket.set_identity(b"deaf").expect("identity");
-        socket.set_curve_publickey(keys.public.as_bytes()).expect("public key");
-        socket.set_curve_secretkey(keys.secret.as_bytes()).expect("secret key");
-        socket.set_curve_serverkey(server.as_bytes()).expect("server key");
-        socket.set_linger(0).expect("linger");
-        socket.connect(&platform.address()).expect("connect");
-        let subscribe = json!({"prefix": "devices", "bus": "", "all_platforms": false}).to_string();
-        for message in [
-            &["", "VIP1", "", "1", "hello", "hello"][..],
-            &["", "VIP1", "", "2", "pubsub", "subscribe", &subscribe],
-        ] {
-            let parts: Vec<zmq::Message> = message.iter().map(|part| zmq::Message::from(*part)).collect();
-            socket.send_multipart(parts, 0).map_err(|unsent| unsent.error).expect("send");
-        }
-        Self { _socket: socket, _context: context }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropped_messages_are_named_with_their_peer() {
     let mut platform = Platform::prepare();
     let (deaf_keys, keys) = (platform.admit("deaf", &json!({})), platform.admit("publisher", &json!({})));
     platform.launch();
     let publisher = Arc::new(peer("publisher", &platform.address(), &platform.server_key(), keys).await);
-    let mut deaf = Some(Deaf::connect(&platform, &deaf_keys));
+    let mut deaf = Some(Deaf::connect(&platform, "deaf", &deaf_keys));
     let meter = || platform.vctl_json(&["call", "control", "bus_meter"])["peers"]["deaf"].clone();
     until("the subscription", PATIENCE, || meter()["subscriptions"].as_u64().filter(|n| *n > 0));
     let body = json!({"bus": "", "headers": {}, "message": "x".repeat(4000)}).to_string();
@@ -539,7 +511,7 @@ async fn dropped_messages_are_named_with_their_peer() {
         if meter().is_null() {
             // libzmq's heartbeats found out; it comes back.
             deaf = None;
-            deaf.replace(Deaf::connect(&platform, &deaf_keys));
+            deaf.replace(Deaf::connect(&platform, "deaf", &deaf_keys));
         }
         for _ in 0..2000 {
             let args = ["publish", "devices/all", &body].map(|arg| Bytes::copy_from_slice(arg.as_bytes()));

@@ -317,10 +317,15 @@ fn a_platform_runs_each_agent_as_a_user_of_its_own() {
     platform.vctl_ok(&["stop", "one"]);
     assert_eq!(platform.vctl_json(&["status"])["one"]["status"], "0");
     platform.vctl_ok(&["restart", "two"]);
+    remove_both(platform, &users);
+}
+
+/// Removes the agents `one` and `two`; their users go with them, and so does what else was made for the platform.
+fn remove_both(mut platform: Platform, users: &[String]) {
     for identity in ["one", "two"] {
         platform.vctl_ok(&["remove", identity, "--force"]);
     }
-    for user in &users {
+    for user in users {
         let known = Command::new("id").arg(user).stderr(Stdio::null()).stdout(Stdio::null()).status();
         assert!(!known.expect("id runs").success(), "{user} stays");
     }
@@ -471,13 +476,5 @@ fn a_platform_that_is_not_root_does_it_with_sudo() {
     assert_eq!(left.len(), 1);
     fs::write(&file, text).expect("write agent.json");
     platform.vctl_ok(&["start", "two"]);
-    for identity in ["one", "two"] {
-        platform.vctl_ok(&["remove", identity, "--force"]);
-    }
-    for agent in &users {
-        let known = Command::new("id").arg(agent).stderr(Stdio::null()).stdout(Stdio::null()).status();
-        assert!(!known.expect("id runs").success(), "{agent} stays");
-    }
-    platform.terminate();
-    let _ = Command::new("groupdel").arg("volttron_isolationtest").output();
+    remove_both(platform, &users);
 }

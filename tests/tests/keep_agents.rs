@@ -7,20 +7,10 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use volttron_tests::platform::Platform;
-use volttron_tests::programs::program;
 use volttron_tests::wait::until;
 use volttron_utils::home::process_started;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-fn install(platform: &Platform, options: &[&str]) -> Value {
-    let listener = program("volttron-listener").display().to_string();
-    platform.vctl_json(&[&["install", &listener], options].concat())
-}
-
-fn status(platform: &Platform, identity: &str) -> Value {
-    platform.vctl_json(&["status"])[identity].clone()
-}
 
 fn pid(row: &Value) -> Option<u32> {
     row["status"].as_str()?.strip_prefix("running [")?.strip_suffix(']')?.parse().ok()
@@ -29,7 +19,7 @@ fn pid(row: &Value) -> Option<u32> {
 /// Waits until the agent is well; its process.
 fn well(platform: &Platform, identity: &str) -> u32 {
     until("the agent to be well", PATIENCE, || {
-        let row = status(platform, identity);
+        let row = platform.row(identity);
         pid(&row).filter(|_| row["state"] == "running" && row["health"]["message"] == "GOOD")
     })
 }
@@ -58,10 +48,10 @@ fn hears(platform: &Platform, identity: &str, mark: &str) {
 #[test]
 fn agents_outlive_their_platform_however_it_ends_and_work_on() {
     let mut platform = keeping();
-    install(&platform, &["--vip-identity", "one", "--enable", "--start"]);
-    install(&platform, &["--vip-identity", "two", "--start"]);
+    platform.install_listener(&["--vip-identity", "one", "--enable", "--start"]);
+    platform.install_listener(&["--vip-identity", "two", "--start"]);
     let (one, two) = (well(&platform, "one"), well(&platform, "two"));
-    assert_eq!(status(&platform, "one")["adopted"], false);
+    assert_eq!(platform.row("one")["adopted"], false);
     hears(&platform, "one", "before");
     type Ending = fn(&mut Platform);
     let endings: [(&str, Ending); 3] = [
@@ -83,7 +73,7 @@ fn agents_outlive_their_platform_however_it_ends_and_work_on() {
             (one, two),
             "{what}: none was started twice"
         );
-        assert_eq!(status(&platform, "two")["adopted"], true);
+        assert_eq!(platform.row("two")["adopted"], true);
         hears(&platform, "one", what);
     }
     let log = platform.vctl_ok(&["logs", "one", "-n", "1000"]);
@@ -96,16 +86,15 @@ fn agents_outlive_their_platform_however_it_ends_and_work_on() {
     // Stopping works; what cannot be known is said.
     platform.vctl_ok(&["stop", "one"]);
     assert!(process_started(one).is_none());
-    let row = status(&platform, "one");
+    let row = platform.row("one");
     assert_eq!(
         (&row["status"], &row["last_exit"], &row["exit_unknown"]),
         (&"0".into(), &Value::Null, &true.into())
     );
     // One that crashes is started again, as a child of this platform.
     end(two, Signal::KILL);
-    let again =
-        until("another process", PATIENCE, || pid(&status(&platform, "two")).filter(|&pid| pid != two));
-    let row = status(&platform, "two");
+    let again = until("another process", PATIENCE, || pid(&platform.row("two")).filter(|&pid| pid != two));
+    let row = platform.row("two");
     assert!(row["last_crash"]["how"].as_str().is_some_and(|how| how.contains("unknown")), "{row}");
     assert_eq!((&row["last_crash"]["exit"], &row["adopted"]), (&Value::Null, &false.into()));
     platform.vctl_ok(&["shutdown", "--platform"]);
@@ -116,7 +105,7 @@ fn agents_outlive_their_platform_however_it_ends_and_work_on() {
 #[test]
 fn a_record_that_does_not_fit_takes_nobody_over() {
     let mut platform = keeping();
-    install(&platform, &["--vip-identity", "one", "--enable", "--start"]);
+    platform.install_listener(&["--vip-identity", "one", "--enable", "--start"]);
     let one = well(&platform, "one");
     platform.kill();
     end(one, Signal::KILL);

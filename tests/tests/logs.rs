@@ -9,20 +9,10 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use volttron_tests::platform::Platform;
-use volttron_tests::programs::program;
 use volttron_tests::pump::{Does, Pump};
 use volttron_tests::wait::until;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-fn install(platform: &Platform, options: &[&str]) -> Value {
-    let listener = program("volttron-listener").display().to_string();
-    platform.vctl_json(&[&["install", &listener], options].concat())
-}
-
-fn status(platform: &Platform, identity: &str) -> Value {
-    platform.vctl_json(&["status"])[identity].clone()
-}
 
 fn log_lines(platform: &Platform, args: &[&str]) -> Vec<String> {
     platform.vctl_ok(&[&["logs"], args].concat()).lines().map(str::to_owned).collect()
@@ -31,7 +21,7 @@ fn log_lines(platform: &Platform, args: &[&str]) -> Vec<String> {
 #[test]
 fn what_an_agent_writes_is_kept_shown_and_removed_with_it() {
     let mut platform = Platform::start();
-    install(&platform, &["--vip-identity", "one", "--start"]);
+    platform.install_listener(&["--vip-identity", "one", "--start"]);
     let file = platform.home().join("logs/one.log");
     assert_eq!(fs::metadata(&file).expect("its file").permissions().mode() & 0o777, 0o600);
     let lines = until("its greeting", PATIENCE, || {
@@ -68,7 +58,7 @@ fn what_an_agent_writes_is_kept_shown_and_removed_with_it() {
     assert!(log_lines(&platform, &["one", "--level", "critical"]).is_empty());
     assert!(!log_lines(&platform, &["one", "--since", "1h"]).is_empty());
     platform.launch();
-    install(&platform, &["--vip-identity", "one", "--force"]);
+    platform.install_listener(&["--vip-identity", "one", "--force"]);
     assert!(file.exists(), "kept when it is replaced");
     platform.vctl_ok(&["remove", "one", "-f"]);
     assert!(!file.exists());
@@ -79,7 +69,7 @@ fn files_do_not_grow_beyond_their_limits_and_can_be_turned_off() {
     let mut platform = Platform::prepare();
     platform.configure("agent-log-size = 600\nagent-log-files = 2");
     platform.launch();
-    install(&platform, &["--vip-identity", "one", "--start"]);
+    platform.install_listener(&["--vip-identity", "one", "--start"]);
     let logs = platform.home().join("logs");
     // Each publication that the listener hears of is a line.
     until("files put aside", PATIENCE, || {
@@ -95,7 +85,7 @@ fn files_do_not_grow_beyond_their_limits_and_can_be_turned_off() {
     platform.vctl_ok(&["start", "one"]);
     platform.vctl_ok(&["stop", "one"]);
     assert!(!logs.join("one.log").exists());
-    assert_eq!(status(&platform, "one")["log_file"], Value::Null);
+    assert_eq!(platform.row("one")["log_file"], Value::Null);
 }
 
 #[test]
@@ -110,7 +100,7 @@ fn an_agent_that_does_not_come_up_is_explained_and_its_crash_remembered() {
     for part in ["did not come up: it ended with exit code 3", "there is no pump here", "vctl logs pump"] {
         assert!(said.contains(part), "{part} is missing in: {said}");
     }
-    let row = status(&platform, "pump");
+    let row = platform.row("pump");
     assert_eq!((&row["last_crash"]["exit"], &row["last_crash"]["how"]), (&3.into(), &"exit code 3".into()));
     assert!(row["last_crash"]["last_error"].as_str().is_some_and(|e| e.contains("no pump")), "{row}");
     let shown = platform.vctl_ok(&["-v", "status", "pump"]);
@@ -118,8 +108,8 @@ fn an_agent_that_does_not_come_up_is_explained_and_its_crash_remembered() {
     let plain = platform.vctl_ok(&["status", "pump"]);
     assert_eq!(plain.lines().count(), 1, "programs read this: {plain}");
 
-    install(&platform, &["--vip-identity", "one", "--start"]);
-    let row = status(&platform, "one");
+    platform.install_listener(&["--vip-identity", "one", "--start"]);
+    let row = platform.row("one");
     assert!(row["memory_bytes"].as_u64() > Some(1 << 20) && row["cpu_s"].is_number(), "{row}");
     assert_eq!((&row["processes"], &row["last_crash"]), (&1.into(), &Value::Null));
     assert!(row["user"].is_string());
@@ -127,7 +117,7 @@ fn an_agent_that_does_not_come_up_is_explained_and_its_crash_remembered() {
     let pid = text.trim_matches(|c: char| !c.is_ascii_digit()).parse().ok().and_then(Pid::from_raw);
     kill_process(pid.expect("a pid"), Signal::KILL).expect("kill it");
     let back = until("its return", PATIENCE, || {
-        Some(status(&platform, "one")).filter(|row| row["restarts"] == 1 && row["state"] == "running")
+        Some(platform.row("one")).filter(|row| row["restarts"] == 1 && row["state"] == "running")
     });
     assert_eq!(back["last_crash"]["how"], "signal 9 (SIGKILL)", "remembered though it runs again");
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use volttron_client::{CallError, CallErrorKind, RpcError, Status, interface};
+use tokio::sync::mpsc;
+use volttron_client::{AgentHandle, CallError, CallErrorKind, RpcError, Status, interface};
 use volttron_tests::platform::Platform;
 use volttron_tests::probe::{self, Seen};
 use volttron_tests::python::{PythonAgent, interpreter};
@@ -17,16 +18,31 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
-#[test]
-fn python_and_rust_agents_call_each_other() {
-    let Some(python) = interpreter() else { return };
+/// A Python agent `py` and one of ours, `rs`, on one platform. What is taken out first goes last.
+struct Pair {
+    _platform: Platform,
+    runtime: tokio::runtime::Runtime,
+    _seen: mpsc::Receiver<Seen>,
+    ours: AgentHandle,
+    py: PythonAgent,
+}
+
+/// None where there is no Python to test with.
+fn pair() -> Option<Pair> {
+    let python = interpreter()?;
     let mut platform = Platform::prepare();
     let (py_keys, rs_keys) = (platform.admit("py", &own_store("py")), platform.admit("rs", &own_store("rs")));
     platform.launch();
     let (address, server_key) = (platform.address(), platform.server_key());
     let runtime = runtime();
-    let (ours, _seen) = runtime.block_on(probe::connect("rs", &address, &server_key, rs_keys));
-    let mut py = PythonAgent::start(&python, "py", &address, &server_key, &py_keys);
+    let (ours, seen) = runtime.block_on(probe::connect("rs", &address, &server_key, rs_keys));
+    let py = PythonAgent::start(&python, "py", &address, &server_key, &py_keys);
+    Some(Pair { _platform: platform, runtime, _seen: seen, ours, py })
+}
+
+#[test]
+fn python_and_rust_agents_call_each_other() {
+    let Some(Pair { _platform, runtime, _seen, ours, mut py }) = pair() else { return };
 
     // Python calls Rust.
     for value in [json!(1), json!(1.5), json!("text \u{e9}\u{1F600}"), json!([1, {"a": null}]), Value::Null] {
@@ -85,14 +101,7 @@ trait Probe {
 
 #[test]
 fn a_typed_client_calls_a_python_agent() {
-    let Some(python) = interpreter() else { return };
-    let mut platform = Platform::prepare();
-    let (py_keys, rs_keys) = (platform.admit("py", &own_store("py")), platform.admit("rs", &own_store("rs")));
-    platform.launch();
-    let (address, server_key) = (platform.address(), platform.server_key());
-    let runtime = runtime();
-    let (ours, _seen) = runtime.block_on(probe::connect("rs", &address, &server_key, rs_keys));
-    let py = PythonAgent::start(&python, "py", &address, &server_key, &py_keys);
+    let Some(Pair { _platform, runtime, _seen, ours, py }) = pair() else { return };
     runtime.block_on(async {
         let probe = ProbeClient::new(ours.cx(), "py");
         let value = json!({"deep": [1, 2.5, "\u{e9}", null, true]});
@@ -109,14 +118,7 @@ fn a_typed_client_calls_a_python_agent() {
 
 #[test]
 fn publications_cross_both_ways() {
-    let Some(python) = interpreter() else { return };
-    let mut platform = Platform::prepare();
-    let (py_keys, rs_keys) = (platform.admit("py", &own_store("py")), platform.admit("rs", &own_store("rs")));
-    platform.launch();
-    let (address, server_key) = (platform.address(), platform.server_key());
-    let runtime = runtime();
-    let (ours, _seen) = runtime.block_on(probe::connect("rs", &address, &server_key, rs_keys));
-    let mut py = PythonAgent::start(&python, "py", &address, &server_key, &py_keys);
+    let Some(Pair { _platform, runtime, _seen, ours, mut py }) = pair() else { return };
 
     py.ask("subscribe", json!({"prefix": "from/rust"})).unwrap();
     let message = json!([{"temp": 21.5, "on": true, "name": "\u{e9}"}, {"temp": {"units": "C"}}]);
@@ -150,14 +152,7 @@ fn publications_cross_both_ways() {
 
 #[test]
 fn datagrams_cross_both_ways() {
-    let Some(python) = interpreter() else { return };
-    let mut platform = Platform::prepare();
-    let (py_keys, rs_keys) = (platform.admit("py", &own_store("py")), platform.admit("rs", &own_store("rs")));
-    platform.launch();
-    let (address, server_key) = (platform.address(), platform.server_key());
-    let runtime = runtime();
-    let (ours, _seen) = runtime.block_on(probe::connect("rs", &address, &server_key, rs_keys));
-    let mut py = PythonAgent::start(&python, "py", &address, &server_key, &py_keys);
+    let Some(Pair { _platform, runtime, _seen, ours, mut py }) = pair() else { return };
 
     let mut channel = ours.cx().channel("py").unwrap();
     let name = channel.name().to_owned();

@@ -66,10 +66,6 @@ fn ailing(dir: &Path) {
     edit(&dir.join("src/lib.rs"), well, ill);
 }
 
-fn row(platform: &Platform, identity: &str) -> Value {
-    platform.vctl_json(&["status"])[identity].clone()
-}
-
 /// Says how long it took, and how much of that the processor worked: on a busy machine the second is the figure.
 fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
     let (begin, worked) = (Instant::now(), children_seconds());
@@ -135,7 +131,7 @@ fn the_platform_and_its_agents_come_from_a_registry_alone() {
     let first =
         timed("vctl install volttron-listener --start", || install(&["volttron-listener", "--tag", "hall"]));
     assert_eq!(first["started"], true);
-    let before = row(&platform, "listener-1");
+    let before = platform.row("listener-1");
     assert_eq!(before["health"]["message"], "GOOD");
 
     let dir = platform.home().join("agents/listener-1");
@@ -147,7 +143,7 @@ fn the_platform_and_its_agents_come_from_a_registry_alone() {
     let second = timed("its next version", || install(&forced));
     assert_eq!((&second["started"], &second["agent_uuid"]), (&true.into(), &first["agent_uuid"]));
     let is_second = || {
-        let after = row(&platform, "listener-1");
+        let after = platform.row("listener-1");
         assert_eq!(after["health"]["message"], "GOOD");
         assert_eq!(
             (&after["agent_tag"], &after["agent_uuid"]),
@@ -179,7 +175,7 @@ fn the_platform_and_its_agents_come_from_a_registry_alone() {
         install(&["second-listener", "--vip-identity", "second"])
     });
     assert_eq!(other["started"], true);
-    assert_eq!(row(&platform, "second")["health"]["message"], "GOOD");
+    assert_eq!(platform.row("second")["health"]["message"], "GOOD");
     assert!(!points_back(&root, &platform.home().join("bin")), "nothing installed names the workspace");
     new_agent(&shop, &platform);
     of_every_make(&shop, &platform, &listener.1);
@@ -208,7 +204,7 @@ fn new_agent(shop: &Shop, platform: &Platform) {
         let install = ["install", ".", "--agent-config", "config.yml", "--vip-identity", "new", "--start"];
         vctl(&[&install[..], &QUICK].concat(), &directory);
     });
-    assert_eq!(row(platform, "new")["health"]["message"], "GOOD");
+    assert_eq!(platform.row("new")["health"]["message"], "GOOD");
     platform.vctl_ok(&["pub", "devices/campus/pump/all", "[{\"Flow\": 1}]"]);
     assert_eq!(platform.vctl_ok(&["call", "new", "count"]).trim(), "1");
     platform.vctl_ok(&["remove", "-f", "new"]);
@@ -235,7 +231,7 @@ fn of_every_make(shop: &Shop, platform: &Platform, packaged: &Path) {
 
     let all = ["listener-1", "second", "packaged", "program", "pypi", "classic"];
     for identity in all {
-        assert_eq!(row(platform, identity)["health"]["message"], "GOOD", "{identity}");
+        assert_eq!(platform.row(identity)["health"]["message"], "GOOD", "{identity}");
     }
     until("all of them to be heard by the classic agent", Duration::from_mins(2), || {
         let heard: Value =

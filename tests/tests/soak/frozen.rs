@@ -13,11 +13,12 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use volttron_client::{Connection, Headers, PublishError, SubscribeOptions, Subscription};
+use volttron_tests::deaf::Deaf;
 use volttron_tests::platform::Platform;
 use volttron_tests::probe::peer;
 use volttron_tests::programs::program;
 use volttron_tests::wait::until;
-use volttron_utils::keys::{KeyPair, PublicKey};
+use volttron_utils::keys::KeyPair;
 use volttron_utils::vip::Message;
 
 use crate::setting;
@@ -112,34 +113,6 @@ async fn receive(mut subscription: Subscription, who: usize, counts: Arc<Counts>
     }
 }
 
-/// A connection that stays until it is dropped: the socket first, as libzmq wants it.
-struct Deaf {
-    _socket: zmq::Socket,
-    _context: zmq::Context,
-}
-
-/// A subscriber on a bare socket that never reads.
-fn deaf(platform: &Platform, keys: &KeyPair) -> Deaf {
-    let context = zmq::Context::new();
-    let socket = context.socket(zmq::SocketType::Dealer).expect("a socket");
-    let server: PublicKey = platform.server_key().parse().expect("a key");
-    socket.set_identity(DEAF.as_bytes()).expect("identity");
-    socket.set_curve_publickey(keys.public.as_bytes()).expect("public key");
-    socket.set_curve_secretkey(keys.secret.as_bytes()).expect("secret key");
-    socket.set_curve_serverkey(server.as_bytes()).expect("server key");
-    socket.set_linger(0).expect("linger");
-    socket.connect(&platform.address()).expect("connect");
-    let subscribe = json!({"prefix": "devices", "bus": "", "all_platforms": false}).to_string();
-    for message in [
-        &["", "VIP1", "", "1", "hello", "hello"][..],
-        &["", "VIP1", "", "2", "pubsub", "subscribe", &subscribe],
-    ] {
-        let parts: Vec<zmq::Message> = message.iter().map(|part| zmq::Message::from(*part)).collect();
-        socket.send_multipart(parts, 0).map_err(|unsent| unsent.error).expect("send");
-    }
-    Deaf { _socket: socket, _context: context }
-}
-
 /// Resident memory of a process.
 fn resident_kb(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the platform runs");
@@ -215,7 +188,7 @@ pub fn run() {
         })
         .collect();
     let mut alerts = runtime.block_on(asker.subscribe("alerts/ControlService")).expect("subscribe");
-    let mut socket = Some(deaf(&platform, &keys[DEAF]));
+    let mut socket = Some(Deaf::connect(&platform, DEAF, &keys[DEAF]));
     subscribed(&runtime, &asker, DEAF);
     subscribed(&runtime, &asker, FROZEN);
     until("the platform to be well", PATIENCE, || (health(&platform)["message"] == "GOOD").then_some(()));
@@ -248,7 +221,7 @@ pub fn run() {
         }
         if meter["peers"][DEAF].is_null() {
             socket = None;
-            socket.replace(deaf(&platform, &keys[DEAF]));
+            socket.replace(Deaf::connect(&platform, DEAF, &keys[DEAF]));
             subscribed(&runtime, &asker, DEAF);
             frozen_again += 1;
             peaks_kb.push(0);
