@@ -201,41 +201,43 @@ impl Planner<'_> {
     }
 
     fn members(&mut self, names: Names, wanted: Option<&Map<String, Value>>, present: &Map<String, Value>) {
-        let prune = self.prune;
         let Some(wanted) = wanted else { return };
         let word = names.key().trim_end_matches('s');
-        for (name, new) in wanted {
-            let old = present.get(name);
-            if old != Some(new) {
-                let sign = if old.is_some() { Sign::Change } else { Sign::Add };
-                let detail = from_to(name, old.map(short).as_deref(), Some(&short(new)));
-                let action = Action::Members(names, name.clone(), Some(new.clone()));
-                self.push(sign, format!("{word} {detail}"), Vec::new(), action);
-            }
-        }
-        for (name, _) in present.iter().filter(|(name, _)| prune && !wanted.contains_key(*name)) {
-            let action = Action::Members(names, name.clone(), None);
-            self.push(Sign::Remove, format!("{word} {name}"), Vec::new(), action);
-        }
+        self.named(word, wanted.iter(), present.iter(), |name, new| Action::Members(names, name, new));
     }
 
     fn topics(&mut self) {
-        let prune = self.prune;
         let Some(wanted) = &self.wanted.topics else { return };
-        let old: BTreeMap<&String, &Value> = self.present.topics.iter().map(|(t, c)| (t, c)).collect();
-        for (topic, new) in wanted {
-            let old = old.get(topic).copied();
+        let present: BTreeMap<&String, &Value> =
+            self.present.topics.iter().map(|(topic, needed)| (topic, needed)).collect();
+        let wanted = wanted.iter().map(|(topic, needed)| (topic, needed));
+        self.named("protected topic", wanted, present.into_iter(), Action::Topic);
+    }
+
+    /// Values that have names: each wanted one becomes what it is to be, and with `prune` the others go.
+    fn named<'v>(
+        &mut self,
+        word: &str,
+        wanted: impl Iterator<Item = (&'v String, &'v Value)>,
+        present: impl Iterator<Item = (&'v String, &'v Value)>,
+        action: impl Fn(String, Option<Value>) -> Action,
+    ) {
+        let present: Vec<_> = present.collect();
+        let old: BTreeMap<_, _> = present.iter().copied().collect();
+        let mut kept = BTreeSet::new();
+        for (name, new) in wanted {
+            kept.insert(name);
+            let old = old.get(name).copied();
             if old != Some(new) {
                 let sign = if old.is_some() { Sign::Change } else { Sign::Add };
-                let detail = from_to(topic, old.map(short).as_deref(), Some(&short(new)));
-                let action = Action::Topic(topic.clone(), Some(new.clone()));
-                self.push(sign, format!("protected topic {detail}"), Vec::new(), action);
+                let detail = from_to(name, old.map(short).as_deref(), Some(&short(new)));
+                let action = action(name.clone(), Some(new.clone()));
+                self.push(sign, format!("{word} {detail}"), Vec::new(), action);
             }
         }
-        let named: BTreeSet<&String> = wanted.iter().map(|(topic, _)| topic).collect();
-        for topic in old.keys().filter(|topic| prune && !named.contains(**topic)) {
-            let action = Action::Topic((*topic).clone(), None);
-            self.push(Sign::Remove, format!("protected topic {topic}"), Vec::new(), action);
+        let prune = self.prune;
+        for (name, _) in present.into_iter().filter(|(name, _)| prune && !kept.contains(name)) {
+            self.push(Sign::Remove, format!("{word} {name}"), Vec::new(), action(name.clone(), None));
         }
     }
 
