@@ -109,8 +109,9 @@ impl Outputs {
     /// Reads the rest of what a process wrote that has ended, and removes its files.
     pub(super) fn finish(&self, pid: u32) {
         let tails = self.tails().remove(&pid);
+        let mut block = vec![0; BLOCK_BYTES];
         for mut tail in tails.into_iter().flatten() {
-            while tail.turn() {}
+            while tail.turn(&mut block) {}
             tail.last_line();
             let path = self.path(&tail.to.identity, tail.stream);
             for path in [mark_path(&path), path] {
@@ -121,8 +122,9 @@ impl Outputs {
 
     /// Reads everything that is there now.
     pub(super) fn read(&self) {
+        let mut block = vec![0; BLOCK_BYTES];
         for tail in self.tails().values_mut().flatten() {
-            tail.turn();
+            tail.turn(&mut block);
         }
     }
 
@@ -154,15 +156,17 @@ impl Tail {
     }
 
     /// Reads some; true if there is more.
-    fn turn(&mut self) -> bool {
-        let mut block = vec![0; BLOCK_BYTES];
-        let until = self.at + TURN_BYTES;
+    fn turn(&mut self, block: &mut [u8]) -> bool {
+        let before = self.at;
         let mut more = true;
-        while more && self.at < until {
-            let read = self.file.read_at(&mut block, self.at).unwrap_or(0);
+        while more && self.at < before + TURN_BYTES {
+            let read = self.file.read_at(block, self.at).unwrap_or(0);
             self.at += read as u64;
             self.lines(&block[..read]);
             more = read > 0;
+        }
+        if self.at == before {
+            return more;
         }
         // What is not a whole line yet is read again by the next platform.
         let told = self.at - self.part.len() as u64;
@@ -259,12 +263,12 @@ mod tests {
         let outputs = Outputs { directory: home.run().join("output"), tails: Mutex::default() };
         let [mut out, _err] = outputs.create("a").unwrap();
         outputs.follow(&destination(7, &tail));
-        let line = format!("{}\n", "x".repeat(999));
+        let (line, mut block) = (format!("{}\n", "x".repeat(999)), vec![0; BLOCK_BYTES]);
         for n in 0..8 {
             for _ in 0..1024 {
                 out.write_all(line.as_bytes()).unwrap();
             }
-            while outputs.tails().values_mut().flatten().any(Tail::turn) {}
+            while outputs.tails().values_mut().flatten().any(|tail| tail.turn(&mut block)) {}
             out.write_all(format!("end {n}\n").as_bytes()).unwrap();
             outputs.read();
             assert_eq!(tail.lines().last().unwrap(), &format!("end {n}"));
