@@ -27,30 +27,8 @@ impl Protected {
     /// Reads the document. An empty text protects nothing. One bad entry spoils the whole: half a protection would
     /// be taken for the whole of it.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
-        if text.trim().is_empty() {
-            return Ok(Self::default());
-        }
-        let shape = |what: &str| ParseError::Shape(what.to_owned());
-        let Value::Object(top) = json::parse_commented::<Value>(text)? else {
-            return Err(shape("the document must be an object"));
-        };
-        let entries = match top.get("write-protect") {
-            None | Some(Value::Null) => return Ok(Self::default()),
-            Some(Value::Array(list)) => list,
-            Some(_) => return Err(shape("`write-protect` must be a list")),
-        };
-        let mut topics: Vec<(String, Vec<String>)> = Vec::new();
-        for (i, entry) in entries.iter().enumerate() {
-            let (topic, capabilities) = read_entry(entry).ok_or_else(|| {
-                shape(&format!("entry {i} needs a `topic` and `capabilities`, a name or a list of names"))
-            })?;
-            match topics.iter_mut().find(|(t, _)| *t == topic) {
-                Some((_, all)) => all.extend(capabilities),
-                None => topics.push((topic, capabilities)),
-            }
-        }
         let mut this = Self::default();
-        for (topic, capabilities) in topics {
+        for (topic, capabilities) in entries(text)? {
             let required: Required = capabilities.into();
             if let Some(body) = regex_body(&topic) {
                 let regex = pattern::compile(body)
@@ -78,6 +56,37 @@ impl Protected {
     pub fn is_empty(&self) -> bool {
         self.prefixes.is_empty() && self.regexes.is_empty()
     }
+}
+
+fn shape(what: &str) -> ParseError {
+    ParseError::Shape(what.to_owned())
+}
+
+/// The topics of a document with the capabilities each needs, as they are written there; a topic that is there twice needs
+/// those of both.
+pub fn entries(text: &str) -> Result<Vec<(String, Vec<String>)>, ParseError> {
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let Value::Object(top) = json::parse_commented::<Value>(text)? else {
+        return Err(shape("the document must be an object"));
+    };
+    let entries = match top.get("write-protect") {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Array(list)) => list,
+        Some(_) => return Err(shape("`write-protect` must be a list")),
+    };
+    let mut topics: Vec<(String, Vec<String>)> = Vec::new();
+    for (i, entry) in entries.iter().enumerate() {
+        let (topic, capabilities) = read_entry(entry).ok_or_else(|| {
+            shape(&format!("entry {i} needs a `topic` and `capabilities`, a name or a list of names"))
+        })?;
+        match topics.iter_mut().find(|(t, _)| *t == topic) {
+            Some((_, all)) => all.extend(capabilities),
+            None => topics.push((topic, capabilities)),
+        }
+    }
+    Ok(topics)
 }
 
 fn read_entry(entry: &Value) -> Option<(String, Vec<String>)> {

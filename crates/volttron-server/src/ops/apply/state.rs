@@ -6,7 +6,6 @@ use std::fs;
 use serde_json::Value;
 use volttron_utils::config::OptionFile;
 use volttron_utils::home::Home;
-use volttron_utils::json;
 
 use super::super::auth::Rules;
 use super::super::auth::rules::Document;
@@ -14,6 +13,7 @@ use super::super::config::bulk;
 use super::super::config::tree::Tree;
 use super::super::session::authentication_is_off;
 use super::super::{OpError, Session, agents};
+use crate::auth::protected;
 use crate::services::config_store::offline;
 use crate::supervisor::InstalledAgent;
 use crate::supervisor::installed;
@@ -115,7 +115,7 @@ async fn store(home: &Home, session: Option<&Session>, stores: Stores) -> Result
     Ok(stores.map(|(identity, s)| (identity, serde_json::from_value(s).unwrap_or_default())).collect())
 }
 
-/// The protected topics as they are written, one line for each topic and its capabilities.
+/// The protected topics with the list of capabilities each needs.
 pub fn topics(home: &Home) -> Result<Vec<(String, Value)>, OpError> {
     let path = home.protected_topics();
     let text = match fs::read_to_string(&path) {
@@ -123,20 +123,29 @@ pub fn topics(home: &Home) -> Result<Vec<(String, Value)>, OpError> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(source) => return Err(OpError::File { what: path.display().to_string(), source }),
     };
-    if text.trim().is_empty() {
-        return Ok(Vec::new());
+    let topics =
+        protected::entries(&text).map_err(|e| OpError::Refused(format!("{}: {e}", path.display())))?;
+    Ok(topics.into_iter().map(|(topic, needed)| (topic, needed.into())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn topics_are_those_the_platform_knows_and_what_it_refuses_is_not_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path()).unwrap();
+        assert!(topics(&home).unwrap().is_empty());
+        let write = |text: &str| fs::write(home.protected_topics(), text).unwrap();
+        write(
+            r#"{"write-protect": [{"topic": "a", "capabilities": "x"}, {"topic": "a", "capabilities": ["y"]}]}"#,
+        );
+        assert_eq!(topics(&home).unwrap(), [("a".to_owned(), json!(["x", "y"]))]);
+        write(r#"{"write-protect": [{"topic": "a", "capabilities": "x"}, {"topics": "b"}]}"#);
+        let error = topics(&home).unwrap_err().to_string();
+        assert!(error.contains("entry 1 needs a `topic`"), "{error}");
     }
-    let value: Value = json::parse_commented(&text)
-        .map_err(|e| OpError::Refused(format!("{} is not JSON: {e}", path.display())))?;
-    let mut topics = Vec::new();
-    for entry in value.get("write-protect").and_then(Value::as_array).into_iter().flatten() {
-        let topic = entry.get("topic").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let capabilities = match entry.get("capabilities") {
-            Some(Value::String(name)) => Value::from(vec![name.clone()]),
-            Some(list) => list.clone(),
-            None => Value::from(Vec::<Value>::new()),
-        };
-        topics.push((topic, capabilities));
-    }
-    Ok(topics)
 }
