@@ -196,7 +196,8 @@ impl History {
 
     /// Keeps the version that is replaced, and numbers its successor. A kept version that is the same program with the same
     /// configuration as the successor is not needed twice.
-    pub(super) fn succeed(&mut self, old: Version, new: &Manifest) {
+    pub(super) fn succeed(&mut self, mut old: Version, new: &Manifest) {
+        self.replace(&mut old);
         let next = self.highest(old.number) + 1;
         self.keep(old);
         self.versions
@@ -205,8 +206,9 @@ impl History {
     }
 
     /// Puts a kept version in the place of the present one, which is kept instead.
-    pub(super) fn go_back(&mut self, old: Version, to: u64) -> Option<Version> {
+    pub(super) fn go_back(&mut self, mut old: Version, to: u64) -> Option<Version> {
         let at = self.versions.iter().position(|v| v.number == to)?;
+        self.replace(&mut old);
         let version = self.versions.remove(at);
         self.keep(old);
         self.present = to;
@@ -245,7 +247,7 @@ impl History {
 
     /// Takes note that `old`, the present version, is about to be replaced: on trial, it is none that works. Going back
     /// from its successor would otherwise lead to a version that may never have run.
-    pub(super) fn replace(&mut self, old: &mut Version) {
+    fn replace(&mut self, old: &mut Version) {
         old.failed |= self.conclude(old.number, Outcome::Replaced, "another version took its place");
     }
 

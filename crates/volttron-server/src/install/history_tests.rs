@@ -60,10 +60,9 @@ fn a_version_that_was_replaced_on_trial_is_no_target() {
     let mut history = History::default();
     upgrade(&mut history, "1", "2");
     history.trial = Some(Trial { number: 2, terms: Terms { period_s: 1.0, good: false } });
-    let mut old = Version { number: 2, manifest: manifest("2"), config: None, failed: false };
-    history.replace(&mut old);
-    assert!(old.failed && history.trial.is_none());
+    let old = Version { number: 2, manifest: manifest("2"), config: None, failed: false };
     history.succeed(old, &manifest("3"));
+    assert!(history.versions[1].failed && history.trial.is_none());
     assert_eq!(history.events[0].outcome, Outcome::Replaced);
     assert_eq!(history.target(None).unwrap().number, 1);
     assert_eq!(history.target(Some("2")).unwrap().number, 2, "by name all the same");

@@ -4,7 +4,9 @@ use serde_json::json;
 use volttron_utils::files;
 
 use super::*;
+use crate::install::history::{History, Terms, Trial};
 use crate::install::testing::NobodyKnown;
+use crate::install::{AgentSettings, stage_settings};
 
 /// Installs at once, as the platform does between stopping and starting.
 fn register(home: &Home, staged: &StagedAgent) -> Result<Installed, InstallError> {
@@ -168,4 +170,25 @@ fn removing_takes_everything_but_what_others_need() {
     assert_ne!(installed::list(&home).0[0].uuid, one.uuid);
     remove(&site, &agents[1], true).unwrap();
     assert_eq!((fs::read_dir(home.agents()).unwrap().count(), programs(&home)), (0, 0));
+}
+
+#[test]
+fn other_settings_do_not_end_a_trial_and_do_not_make_its_version_one_to_go_back_to() {
+    let (dir, home) = home();
+    register(&home, &staged(&dir, "one")).unwrap();
+    let mut second = staged(&dir, "two");
+    (second.identity, second.version, second.force) = (Some("mine_1".into()), "2.0.0".into(), true);
+    let terms = Terms { period_s: 60.0, good: true };
+    second.then.trial = Some(terms);
+    let site = Site::new(&home, &NobodyKnown);
+    stage(&site, &second, |_| true).unwrap().commit(&site).unwrap();
+
+    let agent = installed::list(&home).0.remove(0);
+    let settings = AgentSettings { config: Some("{\"b\": 2}".into()), ..AgentSettings::default() };
+    let (pending, restarts) = stage_settings(&site, &agent, &settings, "me").unwrap().unwrap();
+    assert!(restarts);
+    pending.commit(&site).unwrap();
+    let history = History::load(&agent.dir);
+    assert_eq!(history.trial, Some(Trial { number: history.present, terms }));
+    assert_eq!(history.target(None).unwrap().manifest.version, "1.0.0");
 }

@@ -22,7 +22,7 @@ pub(super) fn prepare_upgrade(
     starts: bool,
 ) -> Result<Option<Change>, InstallError> {
     let mut history = History::load(&agent.dir);
-    let Some(mut old) = present(agent, &history) else { return Ok(None) };
+    let Some(old) = present(agent, &history) else { return Ok(None) };
     keep_policy(manifest, &old.manifest);
     let config = staged.config.as_ref().filter(|text| old.config.as_ref() != Some(text));
     let same_program = old.manifest.exec == manifest.exec
@@ -34,7 +34,6 @@ pub(super) fn prepare_upgrade(
         return Ok(None);
     }
     if is_new {
-        history.replace(&mut old);
         history.succeed(old, manifest);
         history.trial = then.trial.filter(|_| starts).map(|terms| Trial { number: history.present, terms });
     }
@@ -126,8 +125,12 @@ fn prepare_settings(
         change.put(site, &agent.dir.config(), text, 0o644)?;
     }
     if restarts {
+        let terms = history.trial.map(|trial| trial.terms);
         history.succeed(old, &manifest);
-        history.note(What::Upgrade, &manifest, by, Outcome::Done, "");
+        // The program has still to show that it works.
+        history.trial = terms.map(|terms| Trial { number: history.present, terms });
+        let outcome = if history.trial.is_some() { Outcome::Trial } else { Outcome::Done };
+        history.note(What::Upgrade, &manifest, by, outcome, "");
     }
     put_version(site, &change, agent, &manifest, &history)?;
     Ok(Some((change, restarts)))
@@ -165,7 +168,6 @@ fn prepare_rollback(
         old.failed = true;
         history.conclude(history.present, Outcome::RolledBack, why);
     }
-    history.replace(&mut old);
     let kept = history.go_back(old, number);
     let mut version = kept.ok_or_else(|| none("the version is not kept any more".to_owned()))?;
     keep_policy(&mut version.manifest, &policy);
