@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{StatVfs, statvfs};
-use volttron_utils::files::{self, TEMP_PREFIX};
+use volttron_utils::files;
 
 use super::{Report, Scene, shown};
 use crate::codes::Code;
@@ -92,9 +92,10 @@ fn read_only(dir: &Path, error: &io::Error) -> [String; 3] {
     ]
 }
 
-/// A file that nobody sees and that is gone when closed, or one that is deleted.
-fn temporary(dir: &Path) -> io::Result<tempfile::NamedTempFile> {
-    tempfile::Builder::new().prefix(TEMP_PREFIX).tempfile_in(dir)
+/// A file without a name, gone when it is closed: another check, or another doctor, would take a named one for what an
+/// interrupted change left.
+fn temporary(dir: &Path) -> io::Result<File> {
+    tempfile::tempfile_in(dir)
 }
 
 /// Whether there is room on the disk.
@@ -155,8 +156,7 @@ pub(super) fn fsync(scene: &Scene, report: &mut Report) {
 
 /// The median time of a small write with fsync; as many as fit into the time.
 fn measure(dir: &Path) -> io::Result<Option<Duration>> {
-    let temp = temporary(dir)?;
-    let mut file: &File = temp.as_file();
+    let mut file = temporary(dir)?;
     let block = [0x5a_u8; WRITE_BYTES];
     let began = Instant::now();
     let mut times = Vec::with_capacity(WRITES);
@@ -186,6 +186,14 @@ pub(crate) fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_sees_what_is_written_to_try_a_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = temporary(dir.path()).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        drop(file);
+    }
 
     #[test]
     fn sizes_are_for_people() {
