@@ -95,6 +95,14 @@ codes! {
     BackupNewer = 1515, "The backup was made by a newer version";
     NoSpace = 1516, "There is not enough room on the disk";
     UnknownCode = 1601, "There is no such code";
+    // Homes of Python platforms.
+    NotAPythonHome = 1701, "There is no home of a Python platform to migrate";
+    NewerGeneration = 1702, "The home is of a generation that is not migrated";
+    OldHomeInUse = 1703, "Something works in the home";
+    MigrationPlace = 1704, "The new home cannot be there";
+    OldHomeBroken = 1705, "The old home has to be mended first";
+    NotMigrated = 1706, "The home did not come from a migration";
+    ChangedSinceMigration = 1707, "The home has changed since it was migrated";
     // Starting the platform.
     BadOption = 2001, "An option of the platform has a value that is not possible";
     BadConfigFile = 2002, "The platform's configuration file cannot be used";

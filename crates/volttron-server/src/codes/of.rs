@@ -34,6 +34,7 @@ impl Coded for OpError {
             Self::Rules(e) => e.coded(),
             Self::New(e) => e.coded(),
             Self::Backup(e) => e.coded(),
+            Self::Migrate(e) => e.coded(),
             Self::Connect(e) => e.coded(),
             Self::Call(e) => e.coded(),
         }

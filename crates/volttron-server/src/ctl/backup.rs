@@ -77,7 +77,7 @@ pub struct BugreportArgs {
 }
 
 /// Shows how far it is, to a person.
-fn show(what: &str, progress: &Progress, out: &mut Output) {
+pub(super) fn show(what: &str, progress: &Progress, out: &mut Output) {
     if !out.is_interactive() {
         return;
     }
@@ -90,14 +90,14 @@ fn show(what: &str, progress: &Progress, out: &mut Output) {
     out.heading(&format!("\r\x1b[K{what}: {text}"));
 }
 
-fn shown(out: &mut Output) {
+pub(super) fn shown(out: &mut Output) {
     if out.is_interactive() {
         out.heading("\r\x1b[K");
     }
 }
 
 /// Work on a thread, watched.
-async fn watched<T: Send + 'static>(
+pub(super) async fn watched<T: Send + 'static>(
     what: &str,
     work: impl FnOnce(&Progress) -> T + Send + 'static,
     out: &mut Output,

@@ -1,4 +1,5 @@
-//! The verbs that look after a platform as a whole: `doctor`, `explain`, `backup`, `restore` and `bugreport`.
+//! The verbs that look after a platform as a whole: `doctor`, `explain`, `backup`, `restore`,
+//! `migrate` and `bugreport`.
 
 use clap::Subcommand;
 
@@ -6,6 +7,7 @@ use super::Vctl;
 use super::backup::{self, BackupArgs, BugreportArgs, RestoreArgs};
 use super::doctor::{self, DoctorArgs};
 use super::explain::{self, ExplainArgs};
+use super::migrate::{self, MigrateArgs};
 use super::output::Output;
 use crate::ops::OpError;
 
@@ -21,6 +23,8 @@ pub enum CareCommand {
     Backup(BackupArgs),
     /// Make a home from a backup
     Restore(RestoreArgs),
+    /// Make a home from that of a Python platform, 9.x or 10.x, beside it
+    Migrate(MigrateArgs),
     /// Write a file with all that somebody needs to find a fault, without secrets
     Bugreport(BugreportArgs),
 }
@@ -33,6 +37,7 @@ impl CareCommand {
             Self::Explain(_) => "explain",
             Self::Backup(_) => "backup",
             Self::Restore(_) => "restore",
+            Self::Migrate(_) => "migrate",
             Self::Bugreport(_) => "bugreport",
         }
     }
@@ -44,6 +49,7 @@ pub(super) async fn care(vctl: &Vctl, command: CareCommand, out: &mut Output) ->
         CareCommand::Explain(args) => Ok(explain::explain(vctl, &args, out)),
         CareCommand::Backup(args) => backup::backup(vctl, args, out).await,
         CareCommand::Restore(args) => backup::bring_back(vctl, args, out).await,
+        CareCommand::Migrate(args) => migrate::migrate(vctl, args, out).await,
         CareCommand::Bugreport(args) => backup::report(vctl, args, out).await,
     }
 }

@@ -17,6 +17,7 @@ mod install;
 mod logs;
 mod man;
 mod manage;
+mod migrate;
 mod new;
 mod output;
 mod render;

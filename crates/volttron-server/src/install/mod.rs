@@ -5,6 +5,7 @@
 //! [`stage`] and what follows it ([`Pending`]) work in the platform: identity, keys, files, and the way back to a former
 //! version. They share a host, so what is handed over is a path.
 
+mod adopt;
 mod build;
 mod cargo;
 mod change;
@@ -37,6 +38,7 @@ pub(crate) const MANIFEST_FORMAT: u32 = 1;
 /// Begins the name of a new agent's directory from its decisive rename until it is in place.
 const NEW_PREFIX: &str = ".new-";
 
+pub use adopt::adopt;
 pub use build::Build;
 pub use named::{NamedCrate, Registry};
 pub use prepare::{Wanted, prepare};

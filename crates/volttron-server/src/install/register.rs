@@ -254,7 +254,7 @@ impl Pending {
     }
 }
 
-fn manifest(staged: &StagedAgent, exec: String) -> Manifest {
+pub(super) fn manifest(staged: &StagedAgent, exec: String) -> Manifest {
     Manifest {
         format: MANIFEST_FORMAT,
         package: staged.package.clone(),
@@ -277,7 +277,7 @@ fn manifest(staged: &StagedAgent, exec: String) -> Manifest {
 
 /// Everything of a new agent, in a directory that does not look like one. An agent of the older layout passes on what it
 /// has.
-fn prepare_new(
+pub(super) fn prepare_new(
     site: &Site<'_>,
     staged: &StagedAgent,
     manifest: &Manifest,
@@ -310,7 +310,7 @@ fn prepare_new(
 }
 
 /// The decisive rename, then the rest; undone where the rest cannot be.
-fn commit_new(site: &Site<'_>, dir: &Path, identity: &str) -> Result<(), InstallError> {
+pub(super) fn commit_new(site: &Site<'_>, dir: &Path, identity: &str) -> Result<(), InstallError> {
     let new = site.home.agents().join(format!("{NEW_PREFIX}{identity}"));
     site.rename(dir, &new)?;
     let finished = finish_new(site, &new, identity);

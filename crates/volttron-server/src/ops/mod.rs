@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod install;
 pub mod lifecycle;
 pub mod logs;
+pub mod migrate;
 pub mod new;
 pub mod rpc;
 pub mod run;
@@ -67,6 +68,9 @@ pub enum OpError {
     /// No archive of a home, or no home from one.
     #[error(transparent)]
     Backup(#[from] backup::BackupError),
+    /// No home from that of a Python platform, or no way back.
+    #[error(transparent)]
+    Migrate(#[from] migrate::MigrateError),
     /// No connection.
     #[error("{0}")]
     Connect(#[from] SpawnError),
@@ -89,6 +93,7 @@ impl OpError {
             | Self::New(_)
             | Self::Keys(_)
             | Self::Backup(_)
+            | Self::Migrate(_)
             | Self::File { .. }
             | Self::Connect(_) => 1,
         }

@@ -13,6 +13,7 @@ mod environment;
 mod interpreter;
 mod lease;
 mod prepare;
+mod repack;
 mod run;
 mod runtime;
 mod store;
@@ -30,6 +31,7 @@ pub use environment::relocate;
 pub use interpreter::on_path;
 pub use lease::{held, hold, runs};
 pub use prepare::{Prepared, prepare};
+pub use repack::{Unpacked, repack};
 pub use store::{missing_interpreter, runtimes_of, store};
 
 /// The client library that agents get if the interpreter has none: the newest that runs unmodified agents.

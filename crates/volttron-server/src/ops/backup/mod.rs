@@ -21,7 +21,9 @@ use std::thread::JoinHandle;
 use serde::{Deserialize, Serialize};
 
 pub use pack::{PackRequest, Packed, pack};
+pub(in crate::ops) use relocate::relocate;
 pub use restore::{RestoreRequest, Restored, restore};
+pub(in crate::ops) use restore::{present, put_in_place, room};
 
 use crate::codes::{Code, Coded};
 
@@ -227,13 +229,13 @@ impl Progress {
         (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
     }
 
-    fn begin(&self, total: u64) {
+    pub(in crate::ops) fn begin(&self, total: u64) {
         self.done.store(0, Ordering::Relaxed);
         self.total.store(total, Ordering::Relaxed);
     }
 
     /// Counts; an error if it is to stop.
-    fn add(&self, bytes: u64) -> Result<(), BackupError> {
+    pub(in crate::ops) fn add(&self, bytes: u64) -> Result<(), BackupError> {
         self.done.fetch_add(bytes, Ordering::Relaxed);
         if self.stop.load(Ordering::Relaxed) { Err(BackupError::Interrupted) } else { Ok(()) }
     }
@@ -298,7 +300,7 @@ fn is_inside(path: &str) -> bool {
 
 /// Whether a link at `path` with this relative target leads to somewhere in the home. Upwards only at its beginning: behind
 /// a name that is itself a link, `..` is somewhere else.
-fn leads_inside(path: &str, target: &str) -> bool {
+pub(in crate::ops) fn leads_inside(path: &str, target: &str) -> bool {
     let mut depth = path.split('/').count() - 1;
     let mut down = false;
     for part in Path::new(target).components() {
@@ -318,7 +320,7 @@ fn is_interpreter(path: &str) -> bool {
     matches!(parts[..], ["bin", _, "bin", name] if name.starts_with("python"))
 }
 
-fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> BackupError + 'a {
+pub(in crate::ops) fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> BackupError + 'a {
     move |source| BackupError::Io { action, path: path.to_owned(), source }
 }
 

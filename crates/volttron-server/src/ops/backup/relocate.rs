@@ -13,7 +13,7 @@ const MAX_BYTES: u64 = 64 << 20;
 
 /// Lets settings, configurations and Python environments in the home at `staged` name the home `to` where they name `from`.
 /// Gives the files that were changed, below the home; environments are not among them.
-pub(super) fn relocate(staged: &Path, from: &Path, to: &Path) -> io::Result<Vec<PathBuf>> {
+pub(in crate::ops) fn relocate(staged: &Path, from: &Path, to: &Path) -> io::Result<Vec<PathBuf>> {
     if from == to {
         return Ok(Vec::new());
     }
@@ -22,6 +22,8 @@ pub(super) fn relocate(staged: &Path, from: &Path, to: &Path) -> io::Result<Vec<
         files.extend(["config", "agent.json"].map(|name| entry.join(name)));
     }
     files.extend(children(&staged.join("configuration_store")));
+    // Where programs came from may be in the home itself.
+    files.extend(children(&staged.join("bin")).iter().map(|root| root.join("source.json")));
     let mut changed = Vec::new();
     for path in files {
         let Ok(meta) = fs::symlink_metadata(&path) else { continue };

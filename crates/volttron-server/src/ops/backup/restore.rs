@@ -98,7 +98,7 @@ pub fn restore(request: &RestoreRequest, progress: &Progress) -> Result<Restored
 }
 
 /// What is in the place of the home. Not what tells nothing: a lock file that a check leaves behind.
-fn present(place: &Path) -> Result<Vec<PathBuf>, BackupError> {
+pub(in crate::ops) fn present(place: &Path) -> Result<Vec<PathBuf>, BackupError> {
     match fs::read_dir(place) {
         Ok(entries) => Ok(entries.flatten().map(|e| e.path()).collect()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -124,7 +124,7 @@ fn take(home: &Home, place: &Path) -> Result<Option<FileLock>, BackupError> {
 }
 
 /// Free bytes on the disk of a directory that may still have to be made.
-fn room(dir: &Path) -> Result<u64, BackupError> {
+pub(in crate::ops) fn room(dir: &Path) -> Result<u64, BackupError> {
     let existing = dir.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"));
     let stat = statvfs(existing).map_err(|e| io_error("look at", existing)(e.into()))?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize).saturating_sub(SPARE_BYTES))
@@ -224,7 +224,7 @@ fn interpreter(link: &Link, staged: &Path, warnings: &mut Vec<String>) -> Result
 }
 
 /// The decisive step. On failure everything is as before.
-fn put_in_place(staged: &Path, place: &Path, aside: bool) -> Result<Option<PathBuf>, BackupError> {
+pub(in crate::ops) fn put_in_place(staged: &Path, place: &Path, aside: bool) -> Result<Option<PathBuf>, BackupError> {
     let undo = |e: io::Error| {
         let _ = fs::remove_dir_all(staged);
         let hint = match e.raw_os_error() {

@@ -1,0 +1,235 @@
+//! Making the new home: under another name beside its place, then one rename.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use volttron_utils::config::OptionFile;
+use volttron_utils::files::FileLock;
+use volttron_utils::home::Home;
+
+use super::agents::{self, Found, Generation};
+use super::plan::{Carried, Plan};
+use super::programs::{self, Program};
+use super::record::Record;
+use super::report::{Action, Item};
+use super::tree::What;
+use super::{MigrateError, MigrateRequest, copy, history, running, undo};
+use crate::ops::OpError;
+use crate::ops::backup::{BackupError, Progress, Work, io_error, put_in_place, relocate, room};
+use crate::ops::doctor::size;
+
+/// What came of a migration.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// Each thing, and what became of it.
+    pub items: Vec<Item>,
+    /// Commands that complete what could not be done here.
+    pub to_finish: Vec<String>,
+}
+
+/// The home that is being made; gone with this value unless it was put in its place.
+struct Staged {
+    dir: tempfile::TempDir,
+    home: Home,
+    place: PathBuf,
+    /// The new platform's own: nothing starts in it before it is complete, and who clears up knows that it is not abandoned.
+    lock: FileLock,
+}
+
+/// Makes the new home, whole or not at all. `look` is called from time to time while files are copied.
+pub async fn build(
+    request: &MigrateRequest,
+    mut plan: Plan,
+    mut look: impl FnMut(&Progress),
+) -> Result<Built, OpError> {
+    plan.check()?;
+    let staged = stage(&plan)?;
+    let mut to_finish = Vec::new();
+    for found in plan.agents.clone() {
+        let program = programs::establish(&staged.home, &found, &request.python, request.environments).await?;
+        plan.settle(&found, program, &staged, &mut to_finish);
+    }
+    let failed = |source| OpError::File { what: "cannot begin to copy".to_owned(), source };
+    let work = Work::begin(move |progress| finish(plan, staged, to_finish, progress)).map_err(failed)?;
+    Ok(work.wait(&mut look).await.map_err(failed)??)
+}
+
+fn stage(plan: &Plan) -> Result<Staged, MigrateError> {
+    let place = fs::canonicalize(plan.to.path()).unwrap_or_else(|_| plan.to.path().to_owned());
+    let beside = place.parent().unwrap_or(Path::new("/")).to_owned();
+    fs::create_dir_all(&beside).map_err(io_error("make", &beside))?;
+    clear_abandoned(&place);
+    let (needed, free) = (plan.bytes(), room(&beside)?);
+    if needed > free {
+        return Err(BackupError::NoSpace {
+            what: "the new home".to_owned(),
+            needed: size(needed),
+            free: size(free),
+            path: beside,
+        }
+        .into());
+    }
+    let prefix = format!(".{}.migrating-", place.file_name().unwrap_or_default().to_string_lossy());
+    let dir = tempfile::Builder::new().prefix(&prefix).tempdir_in(&beside).map_err(io_error("write in", &beside))?;
+    let home = Home::new(dir.path()).map_err(|e| io_error("find", dir.path())(std::io::Error::other(e)))?;
+    let path = home.lock_file();
+    let lock = FileLock::try_acquire(&path).map_err(io_error("lock", &path))?.ok_or_else(|| MigrateError::InUse {
+        path: plan.to.path().to_owned(),
+        why: "another command clears up there; try again".to_owned(),
+    })?;
+    for dir in [home.agents(), home.configuration_store()] {
+        volttron_utils::files::create_dir(&dir, 0o755).map_err(io_error("make", &dir))?;
+    }
+    Ok(Staged { dir, home, place, lock })
+}
+
+impl Plan {
+    /// Says what an agent runs with now, and what is copied for it.
+    fn settle(&mut self, found: &Found, program: Program, staged: &Staged, to_finish: &mut Vec<String>) {
+        let identity = &found.there.identity;
+        let (text, fact, command) = match program {
+            Program::Environment { from, beside } => {
+                let dir = found.there.dir.path().join(&found.there.name);
+                let below = dir.strip_prefix(&self.from).unwrap_or(&dir).display().to_string();
+                for path in &beside {
+                    let path = format!("{below}/{path}");
+                    if let Some(piece) = self.layouts.iter().find(|p| p.path == path && !matches!(p.what, What::Link(_))) {
+                        let name = path.strip_prefix(&below).unwrap_or(&path);
+                        let place = format!("agents/{identity}/data/beside-the-code{name}");
+                        self.carried.push(Carried { piece: piece.clone(), place });
+                    }
+                }
+                self.items.extend(agents::beside_the_code(found, &beside));
+                (format!("runs in an environment made from {from}"), "environment", None)
+            }
+            Program::None { why, wheel } => {
+                // Where it will be when somebody reads this.
+                let source = wheel.map_or_else(
+                    || format!("pypi:{}", found.requirement()),
+                    |wheel| {
+                        let kept = wheel.strip_prefix(staged.home.path()).or(wheel.strip_prefix(&self.from));
+                        agents::wheel_argument(&kept.map_or(wheel.clone(), |below| self.to.path().join(below)))
+                    },
+                );
+                let command = agents::install_command(&source, identity);
+                to_finish.push(command.clone());
+                if found.generation == Generation::Nine {
+                    // It starts from its own files, with a Python that has VOLTTRON 9.x.
+                    let pieces = std::mem::take(&mut self.layouts);
+                    let (own, others) = pieces.into_iter().partition(|p| {
+                        p.path.strip_prefix(&found.dir).is_some_and(|r| r.is_empty() || r.starts_with('/'))
+                    });
+                    self.layouts = others;
+                    self.carried.retain(|c| !c.place.starts_with(&format!("agents/{identity}/")) && c.place != format!("agents/{identity}"));
+                    let own: Vec<_> = own;
+                    self.carried.extend(own.into_iter().map(|piece| Carried { place: piece.path.clone(), piece }));
+                    (format!("kept as 9.x laid it out, needs a Python with VOLTTRON 9.x: {why}"), "as-9.x", Some(command))
+                } else {
+                    (format!("registered with its keys, without a program: {why}"), "none", Some(command))
+                }
+            }
+        };
+        if let Some(item) = self.items.iter_mut().find(|i| i.kind == "agent" && i.name == *identity) {
+            let (intro, rights) = &found.told;
+            item.text = format!("{intro}; {text}; {rights}");
+            item.facts.insert("program".to_owned(), fact.into());
+            item.command = item.command.take().or(command);
+        }
+    }
+}
+
+fn finish(mut plan: Plan, staged: Staged, to_finish: Vec<String>, progress: &Progress) -> Result<Built, MigrateError> {
+    progress.begin(plan.bytes());
+    copy::copy(&plan.from, staged.home.path(), &plan.carried, progress)?;
+    change_settings(&plan, &staged)?;
+    count_histories(&mut plan, &staged);
+    rename_paths(&mut plan, &staged)?;
+    // What agents were installed with need not be kept.
+    let cache = staged.home.cache();
+    if cache.exists() {
+        fs::remove_dir_all(&cache).map_err(io_error("remove", &cache))?;
+    }
+    let from_home = Home::new(&plan.from).map_err(|e| io_error("find", &plan.from)(std::io::Error::other(e)))?;
+    if let Some(why) = running::in_use(&from_home, &plan.from) {
+        let why = format!("{why}; it began while it was copied, and the copy was thrown away");
+        return Err(MigrateError::InUse { path: plan.from.clone(), why });
+    }
+    let items: Vec<Value> = plan.items.iter().map(Item::to_json).collect();
+    Record::of(staged.home.path(), &plan.from, plan.generation.text(), items)?.write(staged.home.path())?;
+    let root = staged.home.path();
+    fs::set_permissions(root, std::os::unix::fs::PermissionsExt::from_mode(0o755)).map_err(io_error("write", root))?;
+    let flushed = fs::File::open(root).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?));
+    flushed.map_err(io_error("write", root))?;
+    let Staged { dir, place, lock, .. } = staged;
+    put_in_place(&dir.keep(), &place, false)?;
+    drop(lock);
+    Ok(Built { items: plan.items, to_finish })
+}
+
+fn change_settings(plan: &Plan, staged: &Staged) -> Result<(), MigrateError> {
+    let path = staged.home.config_file();
+    if plan.settings.remove.is_empty() && plan.settings.set.is_empty() {
+        return Ok(());
+    }
+    let failed = |e: volttron_utils::config::OptionError| io_error("write", &path)(std::io::Error::other(e));
+    let mut file = OptionFile::load_or_empty(&path).map_err(failed)?;
+    for key in &plan.settings.remove {
+        file.remove("volttron", key);
+    }
+    for (key, value) in &plan.settings.set {
+        file.set("volttron", key, value);
+    }
+    Ok(file.save(&path).map_err(failed)?)
+}
+
+/// What the copies hold, logs and all.
+fn count_histories(plan: &mut Plan, staged: &Staged) {
+    for item in plan.items.iter_mut().filter(|i| i.kind == "history") {
+        if let Ok(Some(holds)) = history::settle(&staged.home.path().join(&item.name)) {
+            item.text = holds.text();
+            if let Value::Object(facts) = holds.facts() {
+                item.facts = facts;
+            }
+        }
+    }
+}
+
+/// Lets what names the old home, or the name under which the new one was made, name the new one.
+fn rename_paths(plan: &mut Plan, staged: &Staged) -> Result<(), MigrateError> {
+    let (root, to) = (staged.home.path(), plan.to.path());
+    let failed = |e| io_error("write in", root)(e);
+    let renamed = relocate(root, &plan.from, to).map_err(failed)?;
+    relocate(root, root, to).map_err(io_error("write in", root))?;
+    for path in renamed {
+        let text = format!("it named {}, and names {} now", plan.from.display(), to.display());
+        let path = path.display().to_string();
+        if !path.starts_with("bin/") && !path.ends_with("/agent.json") {
+            plan.items.push(Item::new("file", path, Action::Convert, text));
+        }
+    }
+    Ok(())
+}
+
+/// A name beside a home that nobody has.
+pub(super) fn new_name(place: &Path, what: &str) -> PathBuf {
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    place.with_file_name(format!(".{name}.{what}-{}", uuid::Uuid::new_v4().simple()))
+}
+
+/// What a migration or its undoing left behind when it was killed.
+pub(super) fn clear_abandoned(place: &Path) {
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    let begun = format!(".{name}.migrating-");
+    let beside = place.parent().unwrap_or(Path::new("/"));
+    for path in fs::read_dir(beside).into_iter().flatten().flatten().map(|e| e.path()) {
+        let own = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&begun));
+        if !own && !undo::is_doomed(&path, place) {
+            continue;
+        }
+        // Whoever is at work holds the lock.
+        if let Ok(Some(_held)) = FileLock::try_acquire(&path.join("volttron.lock")) {
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+}
