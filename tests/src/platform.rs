@@ -176,6 +176,11 @@ impl Platform {
         fs::read_to_string(self.home.path().with_extension("log")).unwrap_or_default()
     }
 
+    /// From now on the home is one that serves this port: somebody else wrote its `config`.
+    pub fn serves(&mut self, port: u16) {
+        self.port = port;
+    }
+
     /// `tcp://127.0.0.1:PORT`.
     pub fn address(&self) -> String {
         format!("tcp://127.0.0.1:{}", self.port)

@@ -179,6 +179,27 @@ impl PythonPlatform {
         path
     }
 
+    /// Lets it stop as its operator does, and waits until it has.
+    pub fn stop(&mut self) {
+        let _ = self.command("vctl").args(["shutdown", "--platform"]).output().expect("run vctl");
+        until("the Python platform to end", Duration::from_secs(60), || {
+            (!self.is_running() && !self.vh().join("VOLTTRON_PID").exists()).then_some(())
+        });
+    }
+
+    /// Starts it again in its home, and waits until it is ready.
+    pub fn start_again(&mut self) {
+        self.child = launch(&self.python, self.home.path(), &self.vh());
+        until("the Python platform", Duration::from_secs(60), || {
+            self.vh().join("VOLTTRON_PID").exists().then_some(())
+        });
+    }
+
+    /// The port it serves.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// False once it has ended by itself.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
@@ -243,6 +264,8 @@ fn as_user(program: &Path, bin: &Path, home: &Path, vh: &Path) -> Command {
         .env("VOLTTRON_HOME", vh)
         .env("VIRTUAL_ENV", bin.parent().expect("an environment"))
         .env("IGNORE_ENV_CHECK", "1")
+        // It reads what pip prints, and knows only what pip prints without settings.
+        .env("PIP_CONFIG_FILE", "/dev/null")
         .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
         .current_dir(home)
         .stdin(Stdio::null());

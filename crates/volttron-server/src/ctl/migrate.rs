@@ -64,7 +64,9 @@ pub struct MigrateArgs {
 
 pub(super) async fn migrate(vctl: &Vctl, args: MigrateArgs, out: &mut Output) -> Result<u8, OpError> {
     let to = match &args.to {
-        Some(path) => Home::new(expand(&path.to_string_lossy())).map_err(|e| OpError::Usage(e.to_string()))?,
+        Some(path) => {
+            Home::new(expand(&path.to_string_lossy())).map_err(|e| OpError::Usage(e.to_string()))?
+        }
         None => vctl.home().clone(),
     };
     let Some(old) = args.old.clone() else { return undo(vctl, &args, &to, out) };
@@ -189,6 +191,8 @@ fn done(built: &Built, from: &Path, to: &Home) -> String {
             text.push_str(&format!("  {command}\n"));
         }
     }
-    text.push_str(&format!("Start it:  VOLTTRON_HOME={place} volttron\nUndo it:   vctl migrate --undo --to {place}\n"));
+    text.push_str(&format!(
+        "Start it:  VOLTTRON_HOME={place} volttron\nUndo it:   vctl migrate --undo --to {place}\n"
+    ));
     text
 }

@@ -61,7 +61,9 @@ pub async fn repack(
     };
     command.arg(out);
     let said = run.answer(command, LIMIT).await.map_err(failed)?;
-    match serde_json::from_str(&said).map_err(|e| failed(format!("an answer of {}: {e}", python.program.display())))? {
+    match serde_json::from_str(&said)
+        .map_err(|e| failed(format!("an answer of {}: {e}", python.program.display())))?
+    {
         Answer::Bad { error } => Err(failed(error)),
         Answer::Good { wheel, left } => Ok((wheel, left)),
     }

@@ -320,7 +320,10 @@ fn is_interpreter(path: &str) -> bool {
     matches!(parts[..], ["bin", _, "bin", name] if name.starts_with("python"))
 }
 
-pub(in crate::ops) fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> BackupError + 'a {
+pub(in crate::ops) fn io_error<'a>(
+    action: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> BackupError + 'a {
     move |source| BackupError::Io { action, path: path.to_owned(), source }
 }
 

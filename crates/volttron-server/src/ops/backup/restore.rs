@@ -224,7 +224,11 @@ fn interpreter(link: &Link, staged: &Path, warnings: &mut Vec<String>) -> Result
 }
 
 /// The decisive step. On failure everything is as before.
-pub(in crate::ops) fn put_in_place(staged: &Path, place: &Path, aside: bool) -> Result<Option<PathBuf>, BackupError> {
+pub(in crate::ops) fn put_in_place(
+    staged: &Path,
+    place: &Path,
+    aside: bool,
+) -> Result<Option<PathBuf>, BackupError> {
     let undo = |e: io::Error| {
         let _ = fs::remove_dir_all(staged);
         let hint = match e.raw_os_error() {

@@ -78,7 +78,9 @@ impl Found {
     /// Where a piece of its directory goes in the new home; none if it is written anew or not carried.
     pub fn place_of(&self, path: &str) -> Option<String> {
         let own = format!("agents/{}", self.there.identity);
-        if let Some(rest) = path.strip_prefix(&self.data).filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+        if let Some(rest) =
+            path.strip_prefix(&self.data).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+        {
             return Some(format!("{own}/data{rest}"));
         }
         if self.generation == Generation::Nine {
@@ -113,7 +115,11 @@ pub(super) fn look(home: &Home, tree: &Tree, rules: Option<&AuthFile>, environme
             continue;
         }
         let nine = !dir.join("UUID").exists();
-        if nine { agents.nine += 1 } else { agents.ten += 1 }
+        if nine {
+            agents.nine += 1
+        } else {
+            agents.ten += 1
+        }
         let read = if nine { of_nine(&dir) } else { of_ten(&dir) };
         let checked = read.and_then(|there| {
             check(&there.identity, &mut taken)?;
@@ -127,7 +133,8 @@ pub(super) fn look(home: &Home, tree: &Tree, rules: Option<&AuthFile>, environme
             Err(why) => {
                 let text = format!("{why}; it is not carried");
                 agents.items.push(
-                    Item::new("agent", name, Action::Leave, text).then("vctl install SOURCE --vip-identity IDENTITY"),
+                    Item::new("agent", name, Action::Leave, text)
+                        .then("vctl install SOURCE --vip-identity IDENTITY"),
                 );
             }
         }
@@ -150,7 +157,8 @@ fn of_ten(dir: &Path) -> Result<InstalledAgent, String> {
         Err(e) => Err(format!("{name}: {e}")),
     };
     let name = text("NAME")?.ok_or("it is incomplete: it has no NAME")?;
-    let (package, version) = name.rsplit_once('-').ok_or(format!("its NAME is {name:?}, without a version"))?;
+    let (package, version) =
+        name.rsplit_once('-').ok_or(format!("its NAME is {name:?}, without a version"))?;
     let manifest = Manifest {
         format: 1,
         package: package.to_owned(),
@@ -183,7 +191,9 @@ fn of_ten(dir: &Path) -> Result<InstalledAgent, String> {
 fn check(identity: &str, taken: &mut HashSet<String>) -> Result<(), String> {
     let fits = identity::is_valid(identity) && identity.len() <= installed::MAX_NAME_CHARS;
     if !fits || matches!(identity, "." | "..") {
-        return Err(format!("its identity is {identity:?}, and identities are at most 64 of A-Z a-z 0-9 _ . -"));
+        return Err(format!(
+            "its identity is {identity:?}, and identities are at most 64 of A-Z a-z 0-9 _ . -"
+        ));
     }
     if identity::reserved_for_install(identity) {
         return Err(format!("its identity {identity} belongs to the platform"));
@@ -195,8 +205,11 @@ fn check(identity: &str, taken: &mut HashSet<String>) -> Result<(), String> {
 }
 
 fn complete(there: InstalledAgent, nine: bool, tree: &Tree, home: &Home, dir: &str) -> Result<Found, String> {
-    let (package, version) =
-        there.name.rsplit_once('-').map(|(p, v)| (p.to_owned(), v.to_owned())).ok_or("its name has no version")?;
+    let (package, version) = there
+        .name
+        .rsplit_once('-')
+        .map(|(p, v)| (p.to_owned(), v.to_owned()))
+        .ok_or("its name has no version")?;
     if uuid::Uuid::parse_str(&there.uuid).is_err() {
         return Err(format!("its uuid is {:?}", there.uuid));
     }
@@ -277,7 +290,8 @@ fn item(found: &mut Found, rules: Option<&AuthFile>, environments: bool) -> Item
         "generation": found.generation.text(), "capabilities": capabilities,
         "public_key": keys.map(|keys| keys.public.to_string()), "program": Value::Null,
     });
-    let mut item = Item::new("agent", &there.identity, Action::Convert, format!("{intro}; {program}; {rights}"));
+    let mut item =
+        Item::new("agent", &there.identity, Action::Convert, format!("{intro}; {program}; {rights}"));
     item.command = command;
     found.told = (intro, rights);
     item.facts(facts)
@@ -318,7 +332,8 @@ pub(super) fn wheel_argument(wheel: &Path) -> String {
 /// Whether a directory holds a home of ours: one of its agents was installed by us, or our platform owned it.
 pub(super) fn is_ours(home: &Home) -> Option<&'static str> {
     let agents = fs::read_dir(home.agents()).into_iter().flatten().flatten();
-    if agents.map(|e| e.path()).any(|dir| dir.join("agent.json").exists() || dir.join("agent.link").exists()) {
+    if agents.map(|e| e.path()).any(|dir| dir.join("agent.json").exists() || dir.join("agent.link").exists())
+    {
         return Some("its agents were installed by this platform");
     }
     if home.lock_file().exists() || home.audit_log().exists() {
@@ -367,12 +382,19 @@ mod tests {
         assert_eq!(identities, ["nine", "ten"]);
         let of = |name: &str| agents.found.iter().find(|f| f.there.identity == name).unwrap();
         let (nine, ten) = (of("nine"), of("ten"));
-        assert_eq!((nine.generation, &*nine.package, &*nine.version), (Generation::Nine, "listeneragent", "3.3"));
+        assert_eq!(
+            (nine.generation, &*nine.package, &*nine.version),
+            (Generation::Nine, "listeneragent", "3.3")
+        );
         assert_eq!(nine.config.as_deref(), Some("{\"a\": 1}"));
         assert_eq!(nine.there.priority.as_deref(), Some("9"));
-        assert_eq!((&*ten.requirement(), ten.there.tag.as_deref()), ("volttron-listener==0.2.0rc0", Some("hall")));
+        assert_eq!(
+            (&*ten.requirement(), ten.there.tag.as_deref()),
+            ("volttron-listener==0.2.0rc0", Some("hall"))
+        );
         assert!(ten.wheel.is_some() && nine.wheel.is_none());
-        let told: Vec<String> = agents.items.iter().filter(|i| i.action == Action::Leave).map(|i| i.text.clone()).collect();
+        let told: Vec<String> =
+            agents.items.iter().filter(|i| i.action == Action::Leave).map(|i| i.text.clone()).collect();
         assert_eq!(told.len(), 4, "{told:?}");
         assert!(told.iter().any(|t| t.contains("line 2 column")), "{told:?}");
         // Where their files go.

@@ -16,7 +16,7 @@ use super::report::{Action, Item};
 use super::tree::What;
 use super::{MigrateError, MigrateRequest, copy, history, running, undo};
 use crate::ops::OpError;
-use crate::ops::backup::{BackupError, Progress, Work, io_error, put_in_place, relocate, room};
+use crate::ops::backup::{BackupError, Progress, Work, io_error, present, put_in_place, relocate, room};
 use crate::ops::doctor::size;
 
 /// What came of a migration.
@@ -47,7 +47,8 @@ pub async fn build(
     let staged = stage(&plan)?;
     let mut to_finish = Vec::new();
     for found in plan.agents.clone() {
-        let program = programs::establish(&staged.home, &found, &request.python, request.environments).await?;
+        let program =
+            programs::establish(&staged.home, &found, &request.python, request.environments).await?;
         plan.settle(&found, program, &staged, &mut to_finish);
     }
     let failed = |source| OpError::File { what: "cannot begin to copy".to_owned(), source };
@@ -71,12 +72,17 @@ fn stage(plan: &Plan) -> Result<Staged, MigrateError> {
         .into());
     }
     let prefix = format!(".{}.migrating-", place.file_name().unwrap_or_default().to_string_lossy());
-    let dir = tempfile::Builder::new().prefix(&prefix).tempdir_in(&beside).map_err(io_error("write in", &beside))?;
+    let dir = tempfile::Builder::new()
+        .prefix(&prefix)
+        .tempdir_in(&beside)
+        .map_err(io_error("write in", &beside))?;
     let home = Home::new(dir.path()).map_err(|e| io_error("find", dir.path())(std::io::Error::other(e)))?;
     let path = home.lock_file();
-    let lock = FileLock::try_acquire(&path).map_err(io_error("lock", &path))?.ok_or_else(|| MigrateError::InUse {
-        path: plan.to.path().to_owned(),
-        why: "another command clears up there; try again".to_owned(),
+    let lock = FileLock::try_acquire(&path).map_err(io_error("lock", &path))?.ok_or_else(|| {
+        MigrateError::InUse {
+            path: plan.to.path().to_owned(),
+            why: "another command clears up there; try again".to_owned(),
+        }
     })?;
     for dir in [home.agents(), home.configuration_store()] {
         volttron_utils::files::create_dir(&dir, 0o755).map_err(io_error("make", &dir))?;
@@ -94,7 +100,9 @@ impl Plan {
                 let below = dir.strip_prefix(&self.from).unwrap_or(&dir).display().to_string();
                 for path in &beside {
                     let path = format!("{below}/{path}");
-                    if let Some(piece) = self.layouts.iter().find(|p| p.path == path && !matches!(p.what, What::Link(_))) {
+                    if let Some(piece) =
+                        self.layouts.iter().find(|p| p.path == path && !matches!(p.what, What::Link(_)))
+                    {
                         let name = path.strip_prefix(&below).unwrap_or(&path);
                         let place = format!("agents/{identity}/data/beside-the-code{name}");
                         self.carried.push(Carried { piece: piece.clone(), place });
@@ -109,7 +117,9 @@ impl Plan {
                     || format!("pypi:{}", found.requirement()),
                     |wheel| {
                         let kept = wheel.strip_prefix(staged.home.path()).or(wheel.strip_prefix(&self.from));
-                        agents::wheel_argument(&kept.map_or(wheel.clone(), |below| self.to.path().join(below)))
+                        agents::wheel_argument(
+                            &kept.map_or(wheel.clone(), |below| self.to.path().join(below)),
+                        )
                     },
                 );
                 let command = agents::install_command(&source, identity);
@@ -121,10 +131,19 @@ impl Plan {
                         p.path.strip_prefix(&found.dir).is_some_and(|r| r.is_empty() || r.starts_with('/'))
                     });
                     self.layouts = others;
-                    self.carried.retain(|c| !c.place.starts_with(&format!("agents/{identity}/")) && c.place != format!("agents/{identity}"));
+                    self.carried.retain(|c| {
+                        !c.place.starts_with(&format!("agents/{identity}/"))
+                            && c.place != format!("agents/{identity}")
+                    });
                     let own: Vec<_> = own;
-                    self.carried.extend(own.into_iter().map(|piece| Carried { place: piece.path.clone(), piece }));
-                    (format!("kept as 9.x laid it out, needs a Python with VOLTTRON 9.x: {why}"), "as-9.x", Some(command))
+                    for piece in &own {
+                        self.carry(piece, piece.path.clone());
+                    }
+                    (
+                        format!("kept as 9.x laid it out, needs a Python with VOLTTRON 9.x: {why}"),
+                        "as-9.x",
+                        Some(command),
+                    )
                 } else {
                     (format!("registered with its keys, without a program: {why}"), "none", Some(command))
                 }
@@ -139,7 +158,12 @@ impl Plan {
     }
 }
 
-fn finish(mut plan: Plan, staged: Staged, to_finish: Vec<String>, progress: &Progress) -> Result<Built, MigrateError> {
+fn finish(
+    mut plan: Plan,
+    staged: Staged,
+    to_finish: Vec<String>,
+    progress: &Progress,
+) -> Result<Built, MigrateError> {
     progress.begin(plan.bytes());
     copy::copy(&plan.from, staged.home.path(), &plan.carried, progress)?;
     change_settings(&plan, &staged)?;
@@ -150,7 +174,8 @@ fn finish(mut plan: Plan, staged: Staged, to_finish: Vec<String>, progress: &Pro
     if cache.exists() {
         fs::remove_dir_all(&cache).map_err(io_error("remove", &cache))?;
     }
-    let from_home = Home::new(&plan.from).map_err(|e| io_error("find", &plan.from)(std::io::Error::other(e)))?;
+    let from_home =
+        Home::new(&plan.from).map_err(|e| io_error("find", &plan.from)(std::io::Error::other(e)))?;
     if let Some(why) = running::in_use(&from_home, &plan.from) {
         let why = format!("{why}; it began while it was copied, and the copy was thrown away");
         return Err(MigrateError::InUse { path: plan.from.clone(), why });
@@ -158,10 +183,16 @@ fn finish(mut plan: Plan, staged: Staged, to_finish: Vec<String>, progress: &Pro
     let items: Vec<Value> = plan.items.iter().map(Item::to_json).collect();
     Record::of(staged.home.path(), &plan.from, plan.generation.text(), items)?.write(staged.home.path())?;
     let root = staged.home.path();
-    fs::set_permissions(root, std::os::unix::fs::PermissionsExt::from_mode(0o755)).map_err(io_error("write", root))?;
+    fs::set_permissions(root, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .map_err(io_error("write", root))?;
     let flushed = fs::File::open(root).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?));
     flushed.map_err(io_error("write", root))?;
     let Staged { dir, place, lock, .. } = staged;
+    if let Some(first) = present(&place)?.first() {
+        let why =
+            format!("it was empty when this began, and has {} now; nothing was left behind", first.display());
+        return Err(MigrateError::Place { path: place, why });
+    }
     put_in_place(&dir.keep(), &place, false)?;
     drop(lock);
     Ok(Built { items: plan.items, to_finish })

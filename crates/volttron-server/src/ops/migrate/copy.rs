@@ -14,7 +14,12 @@ use crate::ops::backup::{Progress, io_error};
 const STEP: usize = 1 << 20;
 
 /// Copies pieces of `from` to their places in `to`. Directories get their modes when all is in them.
-pub(super) fn copy(from: &Path, to: &Path, carried: &[Carried], progress: &Progress) -> Result<(), MigrateError> {
+pub(super) fn copy(
+    from: &Path,
+    to: &Path,
+    carried: &[Carried],
+    progress: &Progress,
+) -> Result<(), MigrateError> {
     for one in carried {
         let target = to.join(&one.place);
         if let Some(parent) = target.parent() {
@@ -55,12 +60,8 @@ fn file(from: &Path, to: &Path, mode: u32, progress: &Progress) -> Result<(), Mi
         .open(from)
         .map_err(io_error("read", from))?;
     let meta = source.metadata().map_err(io_error("read", from))?;
-    let mut target = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(to)
-        .map_err(io_error("write", to))?;
+    let mut target =
+        OpenOptions::new().write(true).create_new(true).mode(mode).open(to).map_err(io_error("write", to))?;
     let mut piece = vec![0; STEP];
     loop {
         let n = match source.read(&mut piece) {

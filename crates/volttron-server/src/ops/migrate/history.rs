@@ -62,11 +62,13 @@ fn holds(db: &Connection) -> rusqlite::Result<Option<Holds>> {
     for table in tables {
         let name = table.replace('"', "\"\"");
         let mut columns = db.prepare(&format!("PRAGMA table_info(\"{name}\")"))?;
-        let columns: Vec<String> = columns.query_map([], |row| row.get(1))?.collect::<rusqlite::Result<_>>()?;
+        let columns: Vec<String> =
+            columns.query_map([], |row| row.get(1))?.collect::<rusqlite::Result<_>>()?;
         if !["ts", "topic_id", "value_string"].iter().all(|c| columns.iter().any(|own| own == c)) {
             continue;
         }
-        let question = format!("SELECT count(*), CAST(min(ts) AS TEXT), CAST(max(ts) AS TEXT) FROM \"{name}\"");
+        let question =
+            format!("SELECT count(*), CAST(min(ts) AS TEXT), CAST(max(ts) AS TEXT) FROM \"{name}\"");
         let (rows, first, last): (i64, Option<String>, Option<String>) =
             db.query_row(&question, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         let all = found.get_or_insert_default();
@@ -108,7 +110,11 @@ mod tests {
         db.pragma_update(None, "journal_mode", "WAL").unwrap();
         db.execute_batch("INSERT INTO data VALUES ('2025-01-01T00:00:00', 1, '3')").unwrap();
         for end in ["", "-wal"] {
-            fs::copy(dir.path().join(format!("odd % name?.sqlite{end}")), dir.path().join(format!("copy{end}"))).unwrap();
+            fs::copy(
+                dir.path().join(format!("odd % name?.sqlite{end}")),
+                dir.path().join(format!("copy{end}")),
+            )
+            .unwrap();
         }
         assert_eq!(peek(&path).unwrap().unwrap().rows, 2);
         assert_eq!(settle(&dir.path().join("copy")).unwrap().unwrap().rows, 3);

@@ -129,16 +129,17 @@ impl Plan {
         }
     }
 
-    fn carry(&mut self, piece: &Piece, place: String) {
+    pub(super) fn carry(&mut self, piece: &Piece, place: String) {
         let mut piece = piece.clone();
         if let What::Link(target) = &piece.what {
             let Some(target) = self.target(&piece.path, &place, target) else {
                 let text = format!("it leads to {target}, which both platforms would use");
                 let (from, to) = (self.from.join(&piece.path), self.to.path().join(&place));
-                self.items.push(
-                    Item::new("file", &piece.path, Action::Leave, text)
-                        .then(format!("cp -aL {} {}", quoted(&from), quoted(&to))),
-                );
+                self.items.push(Item::new("file", &piece.path, Action::Leave, text).then(format!(
+                    "cp -aL {} {}",
+                    quoted(&from),
+                    quoted(&to)
+                )));
                 return;
             };
             piece.what = What::Link(target);
@@ -163,7 +164,11 @@ impl Plan {
         let mut items = Vec::new();
         for carried in databases {
             let path = &carried.piece.path;
-            let log = self.carried.iter().find(|c| c.piece.path == format!("{path}-wal")).map_or(0, |c| c.piece.size);
+            let log = self
+                .carried
+                .iter()
+                .find(|c| c.piece.path == format!("{path}-wal"))
+                .map_or(0, |c| c.piece.size);
             match history::peek(&self.from.join(path)) {
                 Ok(Some(holds)) => {
                     let mut text = format!("{}, {}", holds.text(), size(carried.piece.size));
@@ -212,10 +217,15 @@ fn old_home(named: &Path) -> Result<Home, MigrateError> {
     }
     let any = ["config", "keystore", "auth.json", "agents", "configuration_store", "keystores"];
     if !any.iter().any(|name| path.join(name).exists()) {
-        return Err(no(format!("it has none of {}; name the directory that VOLTTRON_HOME named", any.join(", "))));
+        return Err(no(format!(
+            "it has none of {}; name the directory that VOLTTRON_HOME named",
+            any.join(", ")
+        )));
     }
     if !["keystore", "auth.json", "agents"].iter().any(|name| path.join(name).exists()) {
-        return Err(no("no platform has run in it: it has neither a keystore nor auth.json nor agents".to_owned()));
+        return Err(no(
+            "no platform has run in it: it has neither a keystore nor auth.json nor agents".to_owned()
+        ));
     }
     Ok(home)
 }
@@ -245,7 +255,11 @@ fn check_place(old: &Path, to: &Home) -> Result<(), MigrateError> {
 fn generation(home: &Home, agents: &Agents) -> Generation {
     let keys = ["platform.config_store", "platform.control", "platform.health"];
     let ten = keys.iter().any(|name| home.path().join("keystores").join(name).exists());
-    if agents.ten > agents.nine || (agents.ten == agents.nine && ten) { Generation::Ten } else { Generation::Nine }
+    if agents.ten > agents.nine || (agents.ten == agents.nine && ten) {
+        Generation::Ten
+    } else {
+        Generation::Nine
+    }
 }
 
 fn owner(path: &Path) -> u32 {

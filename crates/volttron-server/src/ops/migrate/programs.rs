@@ -55,7 +55,12 @@ pub(super) async fn establish(
     let made = if environments {
         make(staged, found, stage.path(), settings).await
     } else {
-        Made { ready: Err("its environment was not to be made".to_owned()), from: String::new(), wheel: None, beside: Vec::new() }
+        Made {
+            ready: Err("its environment was not to be made".to_owned()),
+            from: String::new(),
+            wheel: None,
+            beside: Vec::new(),
+        }
     };
     let (ready, program) = match made.ready {
         Ok(ready) => (Some(ready), Program::Environment { from: made.from, beside: made.beside }),

@@ -71,7 +71,8 @@ impl Record {
             io::ErrorKind::NotFound => no(format!("it has no {FILE}")),
             _ => no(format!("{}: {e}", path.display())),
         })?;
-        let record: Self = volttron_utils::json::from_str(&text).map_err(|e| no(format!("{}: {e}", path.display())))?;
+        let record: Self =
+            volttron_utils::json::from_str(&text).map_err(|e| no(format!("{}: {e}", path.display())))?;
         if record.format != FORMAT {
             return Err(no(format!(
                 "its {FILE} was written by version {}, in a format that is not known here",
@@ -143,7 +144,10 @@ mod tests {
         fs::write(home.path().join("a/changed"), "xy").unwrap();
         fs::write(home.path().join("new"), "").unwrap();
         fs::remove_file(home.path().join("gone")).unwrap();
-        assert_eq!(record.changes(home.path()).unwrap(), ["a/changed has changed", "gone is gone", "new is new"]);
+        assert_eq!(
+            record.changes(home.path()).unwrap(),
+            ["a/changed has changed", "gone is gone", "new is new"]
+        );
         fs::write(home.path().join(FILE), "{\"format\": 1,").unwrap();
         assert!(Record::read(&home).unwrap_err().to_string().contains("line 1"));
     }

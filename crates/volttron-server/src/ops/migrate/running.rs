@@ -11,7 +11,8 @@ const NAMED: usize = 5;
 
 /// Who works in the home and what ends that; none if nobody does. `named` is the home as it was called.
 pub(super) fn in_use(home: &Home, named: &Path) -> Option<String> {
-    let stop = format!("stop it there first: VOLTTRON_HOME={} vctl shutdown --platform", super::quoted(named));
+    let stop =
+        format!("stop it there first: VOLTTRON_HOME={} vctl shutdown --platform", super::quoted(named));
     if let Some(pid) = home.running() {
         return Some(format!("a platform runs in it (pid {pid}); {stop}"));
     }
@@ -29,7 +30,9 @@ pub(super) fn in_use(home: &Home, named: &Path) -> Option<String> {
     }
     let named: Vec<String> = pids.iter().take(NAMED).map(u32::to_string).collect();
     let named = named.join(" ");
-    Some(format!("agents that their platform left behind run in it (pid {named}); end them first: kill {named}"))
+    Some(format!(
+        "agents that their platform left behind run in it (pid {named}); end them first: kill {named}"
+    ))
 }
 
 /// Whether a list of sockets, as `/proc/net/unix` gives it, has the local address of a platform in this home.
@@ -41,7 +44,9 @@ fn serves(sockets: &str, home: &Path) -> bool {
 /// Processes whose working directory is below `dir`, as Python platforms start agents.
 fn at_work_in(proc: &Path, dir: &Path) -> Vec<u32> {
     let entries = fs::read_dir(proc).into_iter().flatten().flatten();
-    let works = |pid: &u32| fs::read_link(proc.join(pid.to_string()).join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir));
+    let works = |pid: &u32| {
+        fs::read_link(proc.join(pid.to_string()).join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir))
+    };
     let mut pids: Vec<u32> =
         entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(works).collect();
     pids.sort_unstable();
@@ -56,11 +61,13 @@ mod tests {
 
     #[test]
     fn sockets_and_processes_tell_who_works_in_a_home() {
-        let sockets = "Num RefCount Protocol\n0000: 00000002 00000000 00010000 0001 01 17 @/srv/vh/run/vip.socket\n";
+        let sockets =
+            "Num RefCount Protocol\n0000: 00000002 00000000 00010000 0001 01 17 @/srv/vh/run/vip.socket\n";
         assert!(serves(sockets, Path::new("/srv/vh")));
         assert!(!serves(sockets, Path::new("/srv/v")) && !serves(sockets, Path::new("/vh")));
         let proc = tempfile::tempdir().unwrap();
-        for (pid, cwd) in [("7", "/srv/vh/agents/a"), ("12", "/srv/vh/agents2"), ("self", "/srv/vh/agents/a")] {
+        for (pid, cwd) in [("7", "/srv/vh/agents/a"), ("12", "/srv/vh/agents2"), ("self", "/srv/vh/agents/a")]
+        {
             fs::create_dir(proc.path().join(pid)).unwrap();
             symlink(cwd, proc.path().join(pid).join("cwd")).unwrap();
         }

@@ -22,7 +22,8 @@ use crate::options::{Setting, managed, unknown_keys};
 /// Settings that no description of a platform names and that are carried all the same.
 const SECRET: [&str; 1] = ["web-secret-key"];
 /// Directories and files that are nothing to us.
-const RABBITMQ: [&str; 3] = ["rabbitmq_config.yml", "rabbitmq_federation_config.yml", "rabbitmq_shovel_config.yml"];
+const RABBITMQ: [&str; 3] =
+    ["rabbitmq_config.yml", "rabbitmq_federation_config.yml", "rabbitmq_shovel_config.yml"];
 
 /// What is found in a home, and what is wrong with it.
 #[derive(Debug, Default)]
@@ -74,7 +75,13 @@ pub(super) fn settings(home: &Home, found: &mut Findings) -> Settings {
     changes
 }
 
-fn one_setting(name: &str, value: &str, known: Option<&Setting>, unknown: bool, changes: &mut Settings) -> Item {
+fn one_setting(
+    name: &str,
+    value: &str,
+    known: Option<&Setting>,
+    unknown: bool,
+    changes: &mut Settings,
+) -> Item {
     let item = |action, text: String| {
         let shown = if SECRET.contains(&name) { Value::Null } else { value.into() };
         Item::new("setting", name, action, text).facts(json!({"value": shown}))
@@ -83,7 +90,9 @@ fn one_setting(name: &str, value: &str, known: Option<&Setting>, unknown: bool, 
         changes.set.push((name.to_owned(), "zmq".to_owned()));
         return item(
             Action::Convert,
-            format!("{value} becomes zmq: RabbitMQ is not built yet; agents and platforms that connect through it have to connect to vip-address"),
+            format!(
+                "{value} becomes zmq: RabbitMQ is not built yet; agents and platforms that connect through it have to connect to vip-address"
+            ),
         );
     }
     if unknown {
@@ -111,15 +120,20 @@ pub(super) fn keys(home: &Home, tree: &Tree, found: &mut Findings) -> Vec<String
             let text = "there is no platform key; the first start makes one, and whoever knew another one has to be told";
             found.items.push(Item::new("keys", "platform", Action::Leave, text).then("vctl auth serverkey"));
         }
-        Err(e) => found.problem(e, "put the right one back from a backup, or move it away and let a new one be made"),
+        Err(e) => found
+            .problem(e, "put the right one back from a backup, or move it away and let a new one be made"),
     }
     let (mut whole, mut broken) = (0, Vec::new());
-    for piece in tree.below("keystores").filter(|p| p.what == What::File && p.path.ends_with("/keystore.json")) {
+    for piece in
+        tree.below("keystores").filter(|p| p.what == What::File && p.path.ends_with("/keystore.json"))
+    {
         match keystore::load(&home.path().join(&piece.path)) {
             Ok(_) => whole += 1,
             Err(e) => {
                 let owner = piece.path.split('/').nth(1).unwrap_or_default();
-                let text = format!("{e}; services get new ones, an agent that runs outside of the platform needs one");
+                let text = format!(
+                    "{e}; services get new ones, an agent that runs outside of the platform needs one"
+                );
                 found.items.push(
                     Item::new("keys", owner, Action::Leave, text)
                         .then(format!("vctl auth add --user_id {owner} --credentials KEY")),
@@ -129,7 +143,10 @@ pub(super) fn keys(home: &Home, tree: &Tree, found: &mut Findings) -> Vec<String
         }
     }
     if whole > 0 {
-        let text = format!("{} of services and of agents that are not installed", counted(whole, "key pair", "key pairs"));
+        let text = format!(
+            "{} of services and of agents that are not installed",
+            counted(whole, "key pair", "key pairs")
+        );
         found.items.push(Item::new("keys", "keystores", Action::Copy, text).facts(json!({"count": whole})));
     }
     broken
@@ -144,9 +161,7 @@ pub(super) fn known_hosts(home: &Home, tree: &Tree, found: &mut Findings) {
         Ok(hosts) => {
             let count = hosts.iter().count();
             let text = format!("keys of {}", counted(count, "address", "addresses"));
-            found.items.push(
-                Item::new("known-hosts", "", Action::Copy, text).facts(json!({"count": count})),
-            );
+            found.items.push(Item::new("known-hosts", "", Action::Copy, text).facts(json!({"count": count})));
         }
         Err(e @ KnownHostsError::Io { .. }) => found.problem(e, "make it readable"),
         Err(e) => found.problem(e, "mend it, or move it away: it is written anew at the start"),
@@ -154,7 +169,11 @@ pub(super) fn known_hosts(home: &Home, tree: &Tree, found: &mut Findings) {
 }
 
 /// Looks at `auth.json`; an error for one of a later generation.
-pub(super) fn rules(home: &Home, tree: &Tree, found: &mut Findings) -> Result<Option<AuthFile>, MigrateError> {
+pub(super) fn rules(
+    home: &Home,
+    tree: &Tree,
+    found: &mut Findings,
+) -> Result<Option<AuthFile>, MigrateError> {
     if !tree.has_file("auth.json") {
         let text = "there is none: nobody may connect until agents are let in";
         found.items.push(Item::new("auth", "auth.json", Action::Leave, text).then("vctl auth add"));
@@ -225,13 +244,16 @@ pub(super) fn protected_topics(home: &Home, tree: &Tree, found: &mut Findings) {
             let topics: Value = json::parse_commented(&text).unwrap_or_default();
             let count = topics["write-protect"].as_array().map_or(0, Vec::len);
             let text = counted(count, "protected topic", "protected topics");
-            found.items.push(
-                Item::new("protected-topics", "", Action::Copy, text).facts(json!({"count": count})),
-            );
+            found
+                .items
+                .push(Item::new("protected-topics", "", Action::Copy, text).facts(json!({"count": count})));
         }
         Err(e) => found.problem(
             format!("{}: {e}", path.display()),
-            &format!("everybody could publish what it protects; mend it: ${{EDITOR:-nano}} {}", quoted(&path)),
+            &format!(
+                "everybody could publish what it protects; mend it: ${{EDITOR:-nano}} {}",
+                quoted(&path)
+            ),
         ),
     }
 }
@@ -264,10 +286,8 @@ pub(super) fn configurations(home: &Home, tree: &Tree, found: &mut Findings) {
                     .facts(json!({"entries": count, "types": types, "unreadable": bad}))
             }
             Err(why) => {
-                let text = format!(
-                    "{}: {why}; carried as it is, and the first start puts it aside",
-                    path.display()
-                );
+                let text =
+                    format!("{}: {why}; carried as it is, and the first start puts it aside", path.display());
                 Item::new("config-store", identity, Action::Copy, text)
                     .facts(json!({"error": why}))
                     .then(format!("${{EDITOR:-nano}} {}", quoted(&path)))
@@ -360,7 +380,11 @@ mod tests {
         let (types, bad) = store(text).unwrap();
         assert_eq!(types, [("csv", 1), ("json", 2), ("raw", 1)].map(|(k, n)| (k.to_owned(), n)).into());
         assert_eq!(bad, ["e", "f"]);
-        assert!(store("{\n  \"a\": ,\n}").unwrap_err().contains("line 2 column 8"), "{:?}", store("{\n  \"a\": ,\n}"));
+        assert!(
+            store("{\n  \"a\": ,\n}").unwrap_err().contains("line 2 column 8"),
+            "{:?}",
+            store("{\n  \"a\": ,\n}")
+        );
     }
 
     #[test]
@@ -372,17 +396,26 @@ mod tests {
         std::fs::write(home.config_file(), text).unwrap();
         let mut found = Findings::default();
         let changes = settings(&home, &mut found);
-        assert_eq!((changes.remove, changes.set), (vec!["shutdown-timeout".to_owned()], vec![("message-bus".into(), "zmq".into())]));
+        assert_eq!(
+            (changes.remove, changes.set),
+            (vec!["shutdown-timeout".to_owned()], vec![("message-bus".into(), "zmq".into())])
+        );
         let actions: Vec<(&str, Action)> = found.items.iter().map(|i| (i.name.as_str(), i.action)).collect();
-        assert_eq!(actions, [
-            ("message-bus", Action::Convert),
-            ("instance-name", Action::Copy),
-            ("tag-vip-id", Action::Copy),
-            ("shutdown-timeout", Action::Leave),
-            ("vip-address", Action::Copy),
-            ("web-secret-key", Action::Copy),
-        ]);
-        assert!(!found.items.iter().any(|i| i.to_json().to_string().contains("12\"")), "secrets are not shown");
+        assert_eq!(
+            actions,
+            [
+                ("message-bus", Action::Convert),
+                ("instance-name", Action::Copy),
+                ("tag-vip-id", Action::Copy),
+                ("shutdown-timeout", Action::Leave),
+                ("vip-address", Action::Copy),
+                ("web-secret-key", Action::Copy),
+            ]
+        );
+        assert!(
+            !found.items.iter().any(|i| i.to_json().to_string().contains("12\"")),
+            "secrets are not shown"
+        );
         std::fs::write(home.config_file(), "[volttron]\n\n= 1\n").unwrap();
         settings(&home, &mut found);
         assert!(found.problems[0].contains("(line 3)"), "{:?}", found.problems);

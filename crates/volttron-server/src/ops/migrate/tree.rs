@@ -110,7 +110,8 @@ impl Tree {
                 return Ok(());
             }
             let mode = meta.permissions().mode() & 0o777;
-            let mut add = |what: What, size: u64| self.pieces.push(Piece { path: path.clone(), what, mode, size });
+            let mut add =
+                |what: What, size: u64| self.pieces.push(Piece { path: path.clone(), what, mode, size });
             if meta.is_dir() {
                 add(What::Directory, 0);
                 if depth >= MAX_DEPTH {

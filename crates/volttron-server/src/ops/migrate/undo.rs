@@ -39,10 +39,8 @@ pub struct Undone {
 
 /// Looks whether a home came from a migration, nothing runs in it, and what has changed in it since.
 pub fn prepare_undo(home: &Home) -> Result<Undoing, MigrateError> {
-    let place = fs::canonicalize(home.path()).map_err(|e| MigrateError::NoRecord {
-        path: home.path().to_owned(),
-        why: e.to_string(),
-    })?;
+    let place = fs::canonicalize(home.path())
+        .map_err(|e| MigrateError::NoRecord { path: home.path().to_owned(), why: e.to_string() })?;
     let record = Record::read(home)?;
     let busy = |why: String| MigrateError::InUse { path: home.path().to_owned(), why };
     if let Some(why) = running::in_use(home, home.path()) {
