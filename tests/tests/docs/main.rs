@@ -90,6 +90,11 @@ fn operations() {
 }
 
 #[test]
+fn migrating() {
+    follow("migrating.md");
+}
+
+#[test]
 fn security() {
     follow("security.md");
 }

@@ -9,7 +9,7 @@ use volttron_tests::platform::Platform;
 use volttron_tests::python::interpreter;
 use volttron_tests::wait::until;
 
-use crate::old::{NAME, Old, UUID, fails, item, run, snapshot};
+use crate::old::{NAME, Old, UUID, fails, item, matches_the_schema, run, snapshot};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -18,6 +18,7 @@ fn a_report_says_what_becomes_of_everything_and_writes_nothing() {
     let old = Old::make(22916);
     let before = snapshot(old.dir.path());
     let report = old.migrated(&["--dry-run"]);
+    matches_the_schema(&report, "migrate");
     assert_eq!((&report["generation"], &report["done"]), (&json!("9.x"), &json!(false)));
     assert_eq!(report["problems"], json!([]));
     let agent = item(&report, "agent", "old.agent");
@@ -94,6 +95,8 @@ fn without_environments_everything_else_is_there_and_the_way_back_leaves_nothing
         let mode = fs::metadata(new.join(name)).expect("a file").permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
+    let path = format!("agents/{UUID}/{NAME}/{NAME}.agent-data/platform.historian.sqlite");
+    assert_eq!(item(&report, "history", &path)["facts"]["rows"], 250);
     let listed = run(old.dir.path(), &["--json", "--vhome", &new.display().to_string(), "list"]);
     let listed: Value = serde_json::from_slice(&listed.stdout).expect("JSON");
     assert_eq!(listed["old.agent"]["agent_uuid"], UUID);

@@ -236,3 +236,15 @@ pub fn item<'a>(report: &'a Value, kind: &str, name: &str) -> &'a Value {
     let found = items.iter().find(|i| i["kind"] == kind && i["name"] == name);
     found.unwrap_or_else(|| panic!("no {kind} {name}: {report:#}"))
 }
+
+/// Requires that a document is what the published schema says under this name.
+pub fn matches_the_schema(document: &Value, part: &str) {
+    let file = sources().join("../docs/vctl-json-1.schema.json");
+    let mut schema: Value =
+        serde_json::from_str(&fs::read_to_string(file).expect("the schema")).expect("JSON");
+    schema["$ref"] = format!("#/$defs/{part}").into();
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let errors: Vec<String> =
+        validator.iter_errors(document).map(|e| format!("{}: {e}", e.instance_path())).collect();
+    assert_eq!(errors, Vec::<String>::new(), "{document:#}");
+}

@@ -44,6 +44,9 @@ fn reinstall(agent: &InstalledAgent) -> String {
 /// What `vctl install` takes, from the record of where an agent came from.
 pub(in crate::ops) fn install_source(manifest: &Manifest) -> String {
     let source = &manifest.source;
+    if let Some(requirement) = source["requirement"].as_str() {
+        return quoted(&format!("pypi:{requirement}"));
+    }
     match (source["path"].as_str(), source["registry"].as_str()) {
         (Some(path), _) => quoted(path),
         (None, Some("crates.io") | None) => format!("{}@{}", manifest.package, manifest.version),
@@ -200,6 +203,25 @@ mod tests {
             assert!(numbers(a) > numbers(b), "{a} {b}");
         }
         assert_eq!(numbers("1.2.3+x"), numbers("1.2.3"));
+    }
+
+    #[test]
+    fn where_an_agent_came_from_is_what_install_takes() {
+        let manifest = |source: serde_json::Value| -> Manifest {
+            serde_json::from_value(serde_json::json!({
+                "format": 1, "package": "pump", "version": "1.0", "source": source, "exec": "x", "runtime": "python"
+            }))
+            .unwrap()
+        };
+        for (source, expected) in [
+            (serde_json::json!({"kind": "path", "path": "/a b"}), "'/a b'"),
+            (serde_json::json!({"kind": "registry", "registry": "ours"}), "pump@1.0 --registry ours"),
+            (serde_json::json!({"kind": "registry", "registry": "crates.io"}), "pump@1.0"),
+            (serde_json::json!({"kind": "pypi", "requirement": "pump==1.0"}), "pypi:pump==1.0"),
+            (serde_json::json!({"kind": "pypi", "requirement": "pump<2"}), "'pypi:pump<2'"),
+        ] {
+            assert_eq!(install_source(&manifest(source)), expected);
+        }
     }
 
     #[test]

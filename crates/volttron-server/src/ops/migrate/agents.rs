@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use volttron_utils::files;
 use volttron_utils::home::{AgentDir, Home};
 use volttron_utils::identity;
+use volttron_utils::keys::PublicKey;
 use volttron_utils::keys::keystore::{self, KeystoreError};
 
 use super::quoted;
@@ -274,7 +275,7 @@ fn item(found: &mut Found, rules: Option<&AuthFile>, environments: bool) -> Item
         }
         (Some(keys), None) => (
             "auth.json has no entry for its key, so it may not connect".to_owned(),
-            Some(format!("vctl auth add --user_id {} --credentials {}", there.identity, keys.public)),
+            Some(admit_command(&there.identity, keys.public)),
         ),
         (None, _) => (
             "it has no key pair: a new one is made, and has to be let in".to_owned(),
@@ -322,6 +323,12 @@ pub(super) fn beside_the_code(found: &Found, left: &[String]) -> Option<Item> {
 /// The command that completes an agent without a program.
 pub(super) fn install_command(source: &str, identity: &str) -> String {
     format!("vctl install {source} --vip-identity {identity} --force")
+}
+
+/// The command that lets an agent in, with what an installation gives it.
+pub(super) fn admit_command(identity: &str, key: PublicKey) -> String {
+    let capabilities = json!({"edit_config_store": {"identity": identity}});
+    format!("vctl auth add --user_id {identity} --credentials {key} --capabilities '{capabilities}'")
 }
 
 /// A wheel as an argument.

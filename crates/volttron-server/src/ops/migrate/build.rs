@@ -8,12 +8,10 @@ use volttron_utils::config::OptionFile;
 use volttron_utils::files::FileLock;
 use volttron_utils::home::Home;
 
-use super::agents::{self, Found, Generation};
-use super::plan::{Carried, Plan};
-use super::programs::{self, Program};
+use super::plan::Plan;
+use super::programs;
 use super::record::Record;
 use super::report::{Action, Item};
-use super::tree::What;
 use super::{MigrateError, MigrateRequest, copy, history, running, undo};
 use crate::ops::OpError;
 use crate::ops::backup::{BackupError, Progress, Work, io_error, present, put_in_place, relocate, room};
@@ -49,7 +47,7 @@ pub async fn build(
     for found in plan.agents.clone() {
         let program =
             programs::establish(&staged.home, &found, &request.python, request.environments).await?;
-        plan.settle(&found, program, &staged, &mut to_finish);
+        to_finish.extend(plan.settle(&found, program, &staged.home));
     }
     let failed = |source| OpError::File { what: "cannot begin to copy".to_owned(), source };
     let work = Work::begin(move |progress| finish(plan, staged, to_finish, progress)).map_err(failed)?;
@@ -90,74 +88,6 @@ fn stage(plan: &Plan) -> Result<Staged, MigrateError> {
     Ok(Staged { dir, home, place, lock })
 }
 
-impl Plan {
-    /// Says what an agent runs with now, and what is copied for it.
-    fn settle(&mut self, found: &Found, program: Program, staged: &Staged, to_finish: &mut Vec<String>) {
-        let identity = &found.there.identity;
-        let (text, fact, command) = match program {
-            Program::Environment { from, beside } => {
-                let dir = found.there.dir.path().join(&found.there.name);
-                let below = dir.strip_prefix(&self.from).unwrap_or(&dir).display().to_string();
-                for path in &beside {
-                    let path = format!("{below}/{path}");
-                    if let Some(piece) =
-                        self.layouts.iter().find(|p| p.path == path && !matches!(p.what, What::Link(_)))
-                    {
-                        let name = path.strip_prefix(&below).unwrap_or(&path);
-                        let place = format!("agents/{identity}/data/beside-the-code{name}");
-                        self.carried.push(Carried { piece: piece.clone(), place });
-                    }
-                }
-                self.items.extend(agents::beside_the_code(found, &beside));
-                (format!("runs in an environment made from {from}"), "environment", None)
-            }
-            Program::None { why, wheel } => {
-                // Where it will be when somebody reads this.
-                let source = wheel.map_or_else(
-                    || format!("pypi:{}", found.requirement()),
-                    |wheel| {
-                        let kept = wheel.strip_prefix(staged.home.path()).or(wheel.strip_prefix(&self.from));
-                        agents::wheel_argument(
-                            &kept.map_or(wheel.clone(), |below| self.to.path().join(below)),
-                        )
-                    },
-                );
-                let command = agents::install_command(&source, identity);
-                to_finish.push(command.clone());
-                if found.generation == Generation::Nine {
-                    // It starts from its own files, with a Python that has VOLTTRON 9.x.
-                    let pieces = std::mem::take(&mut self.layouts);
-                    let (own, others) = pieces.into_iter().partition(|p| {
-                        p.path.strip_prefix(&found.dir).is_some_and(|r| r.is_empty() || r.starts_with('/'))
-                    });
-                    self.layouts = others;
-                    self.carried.retain(|c| {
-                        !c.place.starts_with(&format!("agents/{identity}/"))
-                            && c.place != format!("agents/{identity}")
-                    });
-                    let own: Vec<_> = own;
-                    for piece in &own {
-                        self.carry(piece, piece.path.clone());
-                    }
-                    (
-                        format!("kept as 9.x laid it out, needs a Python with VOLTTRON 9.x: {why}"),
-                        "as-9.x",
-                        Some(command),
-                    )
-                } else {
-                    (format!("registered with its keys, without a program: {why}"), "none", Some(command))
-                }
-            }
-        };
-        if let Some(item) = self.items.iter_mut().find(|i| i.kind == "agent" && i.name == *identity) {
-            let (intro, rights) = &found.told;
-            item.text = format!("{intro}; {text}; {rights}");
-            item.facts.insert("program".to_owned(), fact.into());
-            item.command = item.command.take().or(command);
-        }
-    }
-}
-
 fn finish(
     mut plan: Plan,
     staged: Staged,
@@ -185,6 +115,7 @@ fn finish(
     let root = staged.home.path();
     fs::set_permissions(root, std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .map_err(io_error("write", root))?;
+    copy::hand_over(&plan.from, root)?;
     let flushed = fs::File::open(root).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?));
     flushed.map_err(io_error("write", root))?;
     let Staged { dir, place, lock, .. } = staged;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
 use std::path::Path;
 
 use super::MigrateError;
@@ -83,4 +83,24 @@ fn file(from: &Path, to: &Path, mode: u32, progress: &Progress) -> Result<(), Mi
 
 fn make_dirs(path: &Path) -> Result<(), MigrateError> {
     Ok(fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(io_error("make", path))?)
+}
+
+/// Gives a home that root has made to the owner of the old one, whose platform is to run in it.
+pub(super) fn hand_over(from: &Path, home: &Path) -> Result<(), MigrateError> {
+    let owner = fs::metadata(from).map_err(io_error("look at", from))?;
+    let (uid, gid) = (owner.uid(), owner.gid());
+    if !rustix::process::geteuid().is_root() || uid == 0 {
+        return Ok(());
+    }
+    give(home, uid, gid)
+}
+
+fn give(path: &Path, uid: u32, gid: u32) -> Result<(), MigrateError> {
+    lchown(path, Some(uid), Some(gid)).map_err(io_error("give away", path))?;
+    if fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) {
+        for entry in fs::read_dir(path).map_err(io_error("read", path))?.flatten() {
+            give(&entry.path(), uid, gid)?;
+        }
+    }
+    Ok(())
 }

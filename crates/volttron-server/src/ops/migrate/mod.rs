@@ -16,6 +16,7 @@ mod programs;
 mod record;
 pub mod report;
 mod running;
+mod settle;
 mod shared;
 mod tree;
 mod undo;

@@ -21,7 +21,8 @@ const FORMAT: u32 = 1;
 /// Most bytes that are read of it.
 const MAX_BYTES: u64 = 1 << 30;
 /// What a look at a home changes already, and what can be made again.
-const NOT_COUNTED: [&str; 7] = [FILE, "volttron.lock", "run", "cache", "bin", "logs", "VOLTTRON_PID"];
+const NOT_COUNTED: [&str; 8] =
+    [FILE, "volttron.lock", ".auth.json.lock", "run", "cache", "bin", "logs", "VOLTTRON_PID"];
 
 /// What the file says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
