@@ -38,6 +38,9 @@ fn a_report_says_what_becomes_of_everything_and_writes_nothing() {
     let history = item(&report, "history", "agents/old.agent/data/platform.historian.sqlite");
     assert_eq!(history["facts"]["rows"], 250, "{history}");
     assert_eq!(history["facts"]["first"], "2025-01-01T00:00:00.000000+00:00");
+    let crashed = item(&report, "history", "agents/old.agent/data/crashed.sqlite");
+    assert_eq!(crashed["facts"]["rows"], 10, "{crashed}");
+    assert!(crashed["text"].as_str().expect("text").contains("and what is in its log"), "{crashed}");
     let store = item(&report, "config-store", "old.agent");
     assert_eq!(store["facts"]["types"], json!({"csv": 1, "json": 1, "raw": 1}));
     let rules = item(&report, "auth", "auth.json");
@@ -97,6 +100,8 @@ fn without_environments_everything_else_is_there_and_the_way_back_leaves_nothing
     }
     let path = format!("agents/{UUID}/{NAME}/{NAME}.agent-data/platform.historian.sqlite");
     assert_eq!(item(&report, "history", &path)["facts"]["rows"], 250);
+    let path = path.replace("platform.historian", "crashed");
+    assert_eq!(item(&report, "history", &path)["facts"]["rows"], 13, "what is in the log is carried, too");
     let listed = run(old.dir.path(), &["--json", "--vhome", &new.display().to_string(), "list"]);
     let listed: Value = serde_json::from_slice(&listed.stdout).expect("JSON");
     assert_eq!(listed["old.agent"]["agent_uuid"], UUID);

@@ -100,6 +100,7 @@ impl Old {
             self.write(&path, text);
         }
         self.history(&format!("{data}/platform.historian.sqlite"), 250);
+        self.crashed_history(&format!("{data}/crashed.sqlite"));
     }
 
     /// A history with this many readings.
@@ -119,6 +120,24 @@ impl Old {
                 .expect("a row");
         }
         all.commit().expect("committed");
+    }
+
+    /// A history as a crash leaves it: 10 readings in the database, 3 more in its log.
+    fn crashed_history(&self, path: &str) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("h");
+        self.history("h.sqlite", 10);
+        fs::rename(self.path().join("h.sqlite"), &file).expect("move it");
+        let db = Connection::open(&file).expect("a database");
+        db.pragma_update(None, "journal_mode", "WAL").expect("a log");
+        for n in 0..3 {
+            db.execute("INSERT INTO data VALUES (?1, 1, 'x')", [format!("2026-01-0{}", n + 1)])
+                .expect("a row");
+        }
+        for end in ["", "-wal"] {
+            let from = dir.path().join(format!("h{end}"));
+            fs::copy(from, self.path().join(format!("{path}{end}"))).expect("copy it");
+        }
     }
 
     /// The old home.
