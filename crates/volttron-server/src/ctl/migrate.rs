@@ -1,5 +1,6 @@
 //! `vctl migrate`: the report, the question, what came of it.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -175,7 +176,7 @@ fn planned(plan: &Plan) -> String {
     }
     let count = |action: Action| plan.items.iter().filter(|item| item.action == action).count();
     let (converted, copied, left) = (count(Action::Convert), count(Action::Copy), count(Action::Leave));
-    text.push_str(&format!("{converted} converted, {copied} copied, {left} left\n"));
+    let _ = writeln!(text, "{converted} converted, {copied} copied, {left} left");
     text
 }
 
@@ -183,16 +184,17 @@ fn done(built: &Built, from: &Path, to: &Home) -> String {
     let place = quoted(&to.path().to_string_lossy());
     let mut text = format!("Migrated to {}; {} is as it was\n", to.path().display(), from.display());
     for item in built.items.iter().filter(|item| item.kind == "agent" && item.action == Action::Convert) {
-        text.push_str(&format!("  {}\n", item.to_text()));
+        let _ = writeln!(text, "  {}", item.to_text());
     }
     if !built.to_finish.is_empty() {
         text.push_str("With the new platform running, complete what could not be done here:\n");
         for command in &built.to_finish {
-            text.push_str(&format!("  {command}\n"));
+            let _ = writeln!(text, "  {command}");
         }
     }
-    text.push_str(&format!(
-        "Start it:  VOLTTRON_HOME={place} volttron\nUndo it:   vctl migrate --undo --to {place}\n"
-    ));
+    let _ = writeln!(
+        text,
+        "Start it:  VOLTTRON_HOME={place} volttron\nUndo it:   vctl migrate --undo --to {place}"
+    );
     text
 }

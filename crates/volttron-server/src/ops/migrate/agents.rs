@@ -1,10 +1,11 @@
 //! Agents as a Python platform installed them, each generation in its own layout (home.md sections 2 and 3).
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use volttron_utils::files;
 use volttron_utils::home::{AgentDir, Home};
 use volttron_utils::identity;
@@ -14,12 +15,17 @@ use volttron_utils::keys::keystore::{self, KeystoreError};
 use super::quoted;
 use super::report::{Action, Item, counted};
 use super::tree::{Tree, What};
+use crate::auth::entry::Entry;
 use crate::auth::file::{AuthFile, List};
 use crate::install::python::Unpacked;
 use crate::supervisor::installed::{self, InstalledAgent, Manifest, Runtime};
 
 /// Most bytes of an install-time configuration.
 const MAX_CONFIG: u64 = 16 << 20;
+
+/// What the registration of an agent writes anew.
+const ANEW: [&str; 8] =
+    ["UUID", "NAME", "config", "keystore.json", "AUTOSTART", "TAG", "USER_ID", "agent.json"];
 
 /// Which generation installed an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,8 +93,6 @@ impl Found {
         if self.generation == Generation::Nine {
             return None;
         }
-        const ANEW: [&str; 8] =
-            ["UUID", "NAME", "config", "keystore.json", "AUTOSTART", "TAG", "USER_ID", "agent.json"];
         let rest = path.strip_prefix(&self.dir)?.strip_prefix('/')?;
         (!ANEW.contains(&rest)).then(|| format!("{own}/{rest}"))
     }
@@ -117,9 +121,9 @@ pub(super) fn look(home: &Home, tree: &Tree, rules: Option<&AuthFile>, environme
         }
         let nine = !dir.join("UUID").exists();
         if nine {
-            agents.nine += 1
+            agents.nine += 1;
         } else {
-            agents.ten += 1
+            agents.ten += 1;
         }
         let read = if nine { of_nine(&dir) } else { of_ten(&dir) };
         let checked = read.and_then(|there| {
@@ -167,7 +171,7 @@ fn of_ten(dir: &Path) -> Result<InstalledAgent, String> {
         source: Value::Null,
         exec: String::new(),
         args: Vec::new(),
-        env: Default::default(),
+        env: BTreeMap::default(),
         runtime: Runtime::External,
         classic: false,
         for_11: false,
@@ -176,7 +180,7 @@ fn of_ten(dir: &Path) -> Result<InstalledAgent, String> {
         restart: None,
         max_restarts: None,
         after: Vec::new(),
-        other: Default::default(),
+        other: Map::default(),
     };
     Ok(InstalledAgent {
         uuid: text("UUID")?.ok_or("it is incomplete: its UUID is empty")?,
@@ -262,7 +266,7 @@ fn item(found: &mut Found, rules: Option<&AuthFile>, environments: bool) -> Item
     let mut intro = format!("{} {}, uuid {}", found.package, found.version, there.uuid);
     for (word, value) in [("tag", &there.tag), ("priority", &there.priority)] {
         if let Some(value) = value {
-            intro.push_str(&format!(", {word} {value}"));
+            let _ = write!(intro, ", {word} {value}");
         }
     }
     let capabilities: Vec<String> = rule
@@ -304,7 +308,7 @@ fn rule_of(rules: &AuthFile, key: &str) -> Option<Value> {
         Value::Array(all) => all.iter().any(|one| one == key),
         one => one == key,
     };
-    rules.entries(List::Allow).map(|entry| entry.to_value()).find(|entry| has(&entry["credentials"]))
+    rules.entries(List::Allow).map(Entry::to_value).find(|entry| has(&entry["credentials"]))
 }
 
 /// Databases that an agent of 9.x wrote beside its code, and what else is there that no wheel brought.

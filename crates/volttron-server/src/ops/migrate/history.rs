@@ -1,5 +1,6 @@
 //! What SQLite histories hold, as historians of every generation lay them out: tables with a time, a topic and a value.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
@@ -38,13 +39,13 @@ impl Holds {
 /// Looks into a database without changing anything, not even beside it: what has not been moved out of its write-ahead log
 /// is not seen. None if it is no history.
 pub(super) fn peek(path: &Path) -> Result<Option<Holds>, String> {
-    let plain: String = path.to_string_lossy().chars().fold(String::new(), |mut out, c| {
+    let mut plain = String::new();
+    for c in path.to_string_lossy().chars() {
         match c {
-            '%' | '?' | '#' => out.push_str(&format!("%{:02x}", c as u32)),
-            c => out.push(c),
+            '%' | '?' | '#' => drop(write!(plain, "%{:02x}", u32::from(c))),
+            c => plain.push(c),
         }
-        out
-    });
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let db = Connection::open_with_flags(format!("file:{plain}?immutable=1"), flags);
     db.and_then(|db| holds(&db)).map_err(|e| e.to_string())

@@ -1,5 +1,6 @@
 //! What a migration would do: everything of the old home, looked at once, and nothing written.
 
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -173,7 +174,7 @@ impl Plan {
                 Ok(Some(holds)) => {
                     let mut text = format!("{}, {}", holds.text(), size(carried.piece.size));
                     if log > 0 {
-                        text.push_str(&format!(", and what is in its log ({})", size(log)));
+                        let _ = write!(text, ", and what is in its log ({})", size(log));
                     }
                     items.push(Item::new("history", &carried.place, Action::Copy, text).facts(holds.facts()));
                 }

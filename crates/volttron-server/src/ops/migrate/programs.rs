@@ -1,6 +1,7 @@
 //! Environments for the agents of an old home, each made from what is nearest: its files, a wheel, the machine's Python,
 //! PyPI.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use volttron_utils::home::Home;
@@ -151,7 +152,7 @@ fn agent(found: &Found, ready: Option<Prepared>) -> StagedAgent {
         config: found.config.clone(),
         force: false,
         source,
-        env: Default::default(),
+        env: BTreeMap::default(),
         installed_by: "vctl migrate".to_owned(),
         python,
         keys: None,

@@ -1,6 +1,7 @@
 //! What belongs to the platform as a whole: settings, keys, rules, configurations.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::io;
 
 use serde_json::{Map, Value, json};
@@ -222,7 +223,7 @@ fn rules_item(parsed: &Parsed) -> Item {
         text.push_str("; the first start writes it as 1.4 and keeps a copy");
     }
     for warning in &parsed.warnings {
-        text.push_str(&format!("; {warning}"));
+        let _ = write!(text, "; {warning}");
     }
     Item::new("auth", "auth.json", Action::Copy, text).facts(json!({
         "version": parsed.from.to_string(), "allow": allow, "deny": deny,
@@ -277,10 +278,8 @@ pub(super) fn configurations(home: &Home, tree: &Tree, found: &mut Findings) {
                 let list: Vec<String> = types.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
                 let mut text = format!("{} ({})", counted(count, "entry", "entries"), list.join(", "));
                 if !bad.is_empty() {
-                    text.push_str(&format!(
-                        "; the first start puts aside what cannot be read: {}",
-                        bad.join(", ")
-                    ));
+                    let _ =
+                        write!(text, "; the first start puts aside what cannot be read: {}", bad.join(", "));
                 }
                 Item::new("config-store", identity, Action::Copy, text)
                     .facts(json!({"entries": count, "types": types, "unreadable": bad}))
@@ -359,8 +358,8 @@ fn no_use(top: &str) -> Option<&'static str> {
     if RABBITMQ.contains(&top) {
         return Some("RabbitMQ is not built yet; agents connect to vip-address");
     }
-    let name = top.to_ascii_lowercase();
-    let is_log = name.ends_with(".log") || name.contains(".log.");
+    // Rotated ones have a number or a date behind it.
+    let is_log = top.split('.').skip(1).any(|part| part.eq_ignore_ascii_case("log"));
     match top {
         "ssh" => Some("it belongs to an add-on of the Python platform"),
         _ if is_log => Some("a log of the old platform"),

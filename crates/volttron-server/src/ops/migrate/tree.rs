@@ -61,7 +61,7 @@ impl Tree {
     /// Looks through a home.
     pub fn read(home: &Path, progress: &Progress) -> Result<Self, MigrateError> {
         let mut tree = Self::default();
-        tree.walk(home, home, "", 0, progress)?;
+        tree.walk(home, "", 0, progress)?;
         Ok(tree)
     }
 
@@ -80,7 +80,6 @@ impl Tree {
 
     fn walk(
         &mut self,
-        home: &Path,
         dir: &Path,
         below: &str,
         depth: usize,
@@ -117,7 +116,7 @@ impl Tree {
                 if depth >= MAX_DEPTH {
                     self.left.push((path, format!("it is more than {MAX_DEPTH} directories deep")));
                 } else {
-                    self.walk(home, &source, &path, depth + 1, progress)?;
+                    self.walk(&source, &path, depth + 1, progress)?;
                 }
             } else if meta.is_symlink() {
                 match fs::read_link(&source).ok().and_then(|to| to.to_str().map(str::to_owned)) {
