@@ -44,7 +44,7 @@ fn follow(name: &str) {
         ("LANG", "C.UTF-8".to_owned()),
     ];
     let mut shell = Shell::start(home.path(), &variables);
-    let end = Ended(home.path().join(".volttron"));
+    let end = [".volttron", "new"].map(|name| Ended(home.path().join(name)));
     let steps = page::steps(&markdown);
     assert!(!steps.is_empty(), "{name} tells nobody to do anything");
     for step in &steps {
