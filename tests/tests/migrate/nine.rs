@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -154,6 +155,15 @@ fn its_agent_runs_with_its_key_configuration_and_data() {
     );
     let history = item(&report, "history", "agents/old.agent/data/platform.historian.sqlite");
     assert_eq!(history["facts"]["rows"], 250);
+    // Its package, made a wheel again, holds code and neither keys nor data.
+    let wheel = home.join("packaged/echoclassicagent-3.7-py3-none-any.whl");
+    let listing =
+        Command::new(&python).args(["-m", "zipfile", "-l"]).arg(&wheel).output().expect("run Python");
+    let listing = String::from_utf8_lossy(&listing.stdout).into_owned();
+    assert!(listing.contains("echo_classic/agent.py"), "{listing}");
+    for name in ["keystore.json", "agent-data", "dist-info/config", "beside.db"] {
+        assert!(!listing.contains(name), "{name}: {listing}");
+    }
     // Nothing needs the old home any more.
     fs::rename(old.path(), old.dir.path().join("elsewhere")).expect("rename");
     platform.launch();

@@ -62,6 +62,11 @@ pub struct Settings {
     pub limit: Option<Duration>,
 }
 
+/// Whether an installation failed because the client library could not be had; it cannot be had for another agent either.
+pub fn lacks_client(why: &str) -> bool {
+    why.contains(&format!("{} failed", runtime::FOR_ALL))
+}
+
 impl Settings {
     /// As the home's `config` says (`agent-python`, `agent-python-client`).
     pub fn from_home(home: &Home) -> Self {

@@ -13,6 +13,9 @@ use super::run::Run;
 use super::store::{self, Ledger};
 use super::{Settings, Shared};
 
+/// Ends the name of the step that fetches it, so that who installs several agents need not wait for it in vain twice.
+pub(super) const FOR_ALL: &str = "for all Python agents of this home";
+
 /// A shared environment, and where agents find its packages while they are being made.
 pub(super) struct Runtime {
     /// For the agent's record.
@@ -50,7 +53,7 @@ pub(super) async fn get(
         environment.constrain(stage).map_err(|e| e.to_string())?;
     }
     let words: Vec<&str> = client.iter().map(String::as_str).chain(["setuptools", "wheel"]).collect();
-    let label = format!("Installing {} for all Python agents of this home", client.join(" "));
+    let label = format!("Installing {} {FOR_ALL}", client.join(" "));
     environment.pip(&label, "install", &words).await?;
     environment.rename_paths(&[(&root, &place)]).map_err(|e| e.to_string())?;
     let ledger = Ledger {

@@ -9,10 +9,11 @@ use volttron_utils::files::FileLock;
 use volttron_utils::home::Home;
 
 use super::plan::Plan;
-use super::programs;
+use super::programs::{self, Program};
 use super::record::Record;
 use super::report::{Action, Item};
 use super::{MigrateError, MigrateRequest, copy, history, running, undo};
+use crate::install::python::lacks_client;
 use crate::ops::OpError;
 use crate::ops::backup::{BackupError, Progress, Work, io_error, present, put_in_place, relocate, room};
 use crate::ops::doctor::size;
@@ -44,9 +45,10 @@ pub async fn build(
     plan.check()?;
     let staged = stage(&plan)?;
     let mut to_finish = Vec::new();
+    let mut python = request.python.clone();
     for found in plan.agents.clone() {
-        let program =
-            programs::establish(&staged.home, &found, &request.python, request.environments).await?;
+        let program = programs::establish(&staged.home, &found, &python, request.environments).await?;
+        python.offline |= matches!(&program, Program::None { why, .. } if lacks_client(why));
         to_finish.extend(plan.settle(&found, program, &staged.home));
     }
     let failed = |source| OpError::File { what: "cannot begin to copy".to_owned(), source };
