@@ -25,7 +25,7 @@ use crate::ops::migrate::{Built, MigrateRequest, Plan, build, look, prepare_undo
     data. The old home is only read, and no platform may run in it. The new home is there as a whole, or not at all.\n\
     Python agents get an environment each, made from a wheel in the old home, from their files (9.x), from the Python\n\
     first on PATH (10.x: the one the old platform ran with), or from PyPI. Where that cannot be done here, the report\n\
-    says which command completes the agent.\n\
+    says which command completes the agent (SOURCE: the directory it was made from).\n\
     Run only one of the two platforms at a time: they have the same address and the same keys.\n\n\
     Examples:\n  \
     vctl migrate ~/.volttron --to /srv/site1 --dry-run   only the report\n  \

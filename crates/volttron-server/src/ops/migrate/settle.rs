@@ -23,10 +23,13 @@ impl Plan {
                 (format!("runs in an environment made from {from}"), "environment")
             }
             Program::None { why, wheel } => {
-                let source = wheel.map_or_else(
-                    || format!("pypi:{}", found.requirement()),
-                    |wheel| agents::wheel_argument(&self.final_place(&wheel, staged)),
-                );
+                let why = in_short(&why);
+                let source = match (wheel, found.generation) {
+                    (Some(wheel), _) => agents::wheel_argument(&self.final_place(&wheel, staged)),
+                    // Agents of 9.x are on no index; only their operator knows where their source is.
+                    (None, Generation::Nine) => "SOURCE".to_owned(),
+                    (None, Generation::Ten) => format!("pypi:{}", found.requirement()),
+                };
                 commands.push(agents::install_command(&source, &found.there.identity));
                 match found.generation {
                     Generation::Nine => {
@@ -100,6 +103,30 @@ impl Plan {
     }
 }
 
+/// The first and the last line of what pip and others say.
+fn in_short(why: &str) -> String {
+    let lines: Vec<&str> = why.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    match lines[..] {
+        [first, .., last] => format!("{first} {last}"),
+        _ => lines.concat(),
+    }
+}
+
 fn is_below(path: &str, dir: &str) -> bool {
     path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complaints_are_kept_short() {
+        assert_eq!(
+            in_short("Getting x failed, pip said:\nWARNING: a\nWARNING: b\nERROR: none\n"),
+            "Getting x failed, pip said: ERROR: none"
+        );
+        assert_eq!((in_short("one"), in_short("")), ("one".to_owned(), String::new()));
+        assert!(is_below("a/b/c", "a/b") && is_below("a/b", "a/b") && !is_below("a/bc", "a/b"));
+    }
 }
