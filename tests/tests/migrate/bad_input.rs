@@ -1,11 +1,15 @@
 //! What is no home, or a broken one: told with file and place, and nothing written.
 
 use std::fs::{self, File};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::json;
 use volttron_tests::platform::Platform;
+use volttron_tests::wait::until;
 use volttron_utils::keys::KeyPair;
 
 use crate::old::{NAME, Old, UUID, command, fails, item, keystore, run, snapshot};
@@ -215,12 +219,15 @@ fn a_platform_or_an_agent_at_work_in_it_is_seen() {
     let _ = agent.wait();
     // A platform whose VOLTTRON_PID another one has taken away still has its socket.
     let name = format!("{}/run/vip.socket", old.path().display());
-    let address = rustix::net::SocketAddrUnix::new_abstract_name(name.as_bytes()).expect("a name");
-    let socket = rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::STREAM, None)
-        .expect("a socket");
-    rustix::net::bind(&socket, &address).expect("bind");
+    let address = SocketAddr::from_abstract_name(&name).expect("a name");
+    let socket = UnixListener::bind_addr(&address).expect("bind");
     refused(&old, "VT1703", &["serves its socket"]);
     drop(socket);
+    // A process that another test is just starting may hold it for an instant.
+    until("the socket to go", Duration::from_secs(30), || {
+        let sockets = fs::read_to_string("/proc/net/unix").expect("the sockets");
+        (!sockets.contains(&name)).then_some(())
+    });
     // A dead pid in VOLTTRON_PID is no platform.
     old.write("keystores/new/keystore.json", &keystore(&KeyPair::generate()));
     old.migrated(&["--yes", "--no-environments"]);
