@@ -122,12 +122,10 @@ fn put(file: &mut AuthFile, mut entry: Entry) {
 
 fn remember_self(home: &Home, key: PublicKey, addresses: &[Address]) -> Result<(), KnownHostsError> {
     let path = home.known_hosts();
-    let mut hosts = KnownHosts::load(&path)?;
-    let mut changed = false;
-    for address in addresses {
-        changed |= hosts.add(&address.host_key(), key);
-    }
-    if changed { hosts.save(&path) } else { Ok(()) }
+    let add = |hosts: &mut KnownHosts| {
+        addresses.iter().fold(false, |changed, address| hosts.add(&address.host_key(), key) || changed)
+    };
+    KnownHosts::change(&path, add).map(drop)
 }
 
 #[cfg(test)]

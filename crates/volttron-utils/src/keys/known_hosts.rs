@@ -22,7 +22,7 @@ pub enum KnownHostsError {
     /// The operating system refused.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// "read" or "write".
+        /// "read", "write" or "lock".
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -56,6 +56,23 @@ impl KnownHosts {
             return Ok(Self::default());
         }
         serde_json::from_str(text).map(|entries| Self { entries }).map_err(|e| e.to_string())
+    }
+
+    /// Changes the file: `change` says whether it did. Programs of ours that do so at the same time wait for each other,
+    /// because the file is read and written whole.
+    pub fn change(path: &Path, change: impl FnOnce(&mut Self) -> bool) -> Result<bool, KnownHostsError> {
+        let lock = path.with_file_name(".known_hosts.lock");
+        let _turn = files::FileLock::acquire(&lock).map_err(|source| KnownHostsError::Io {
+            action: "lock",
+            path: lock,
+            source,
+        })?;
+        let mut hosts = Self::load(path)?;
+        let changed = change(&mut hosts);
+        if changed {
+            hosts.save(path)?;
+        }
+        Ok(changed)
     }
 
     /// Writes the file, mode 0644.
@@ -122,6 +139,22 @@ mod tests {
         assert_eq!(hosts.get(&address), Some(key));
         assert_eq!(hosts.get(&"ipc://@/any/run/vip.socket".parse().unwrap()), Some(key));
         assert_eq!(hosts.iter().map(|(h, _)| h).collect::<Vec<_>>(), ["@", "127.0.0.1:22916"]);
+    }
+
+    #[test]
+    fn changes_at_once_all_stand() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("known_hosts");
+        let key = super::super::KeyPair::generate().public;
+        std::thread::scope(|scope| {
+            for n in 0..8 {
+                let path = &path;
+                scope.spawn(move || {
+                    KnownHosts::change(path, |hosts| hosts.add(&format!("h{n}"), key)).unwrap()
+                });
+            }
+        });
+        assert_eq!(KnownHosts::load(&path).unwrap().iter().count(), 8);
     }
 
     #[test]

@@ -11,7 +11,6 @@ use volttron_utils::home::Home;
 use volttron_utils::identity::CONFIG_STORE;
 
 use super::super::agents::AgentRow;
-use super::super::auth::rules::Document;
 use super::super::config::bulk::{MAX_TRANSACTION_BYTES, not_ours, stripped};
 use super::super::config::tree::Item;
 use super::super::install::{BuildRequest, Request};
@@ -160,17 +159,20 @@ impl Site<'_> {
     }
 
     async fn members(&self, names: Names, changes: &[&Change]) -> Result<(), OpError> {
-        let rules = state::rules(self.home, self.session);
-        let Document { groups, roles, .. } = rules.read().await?;
-        let mut map = if names == Names::Groups { groups } else { roles };
-        for change in changes {
-            match &change.action {
-                Action::Members(_, name, Some(members)) => drop(map.insert(name.clone(), members.clone())),
-                Action::Members(_, name, None) => drop(map.shift_remove(name)),
-                _ => {}
+        let change = |map: &mut Map<String, Value>| {
+            for change in changes {
+                match &change.action {
+                    Action::Members(_, name, Some(members)) => {
+                        drop(map.insert(name.clone(), members.clone()))
+                    }
+                    Action::Members(_, name, None) => drop(map.shift_remove(name)),
+                    _ => {}
+                }
             }
-        }
-        Ok(rules.set(names.key(), map).await?)
+            Ok(())
+        };
+        state::rules(self.home, self.session).change_members(names.key(), change).await?;
+        Ok(())
     }
 
     fn topics(&self, changes: &[&Change]) -> Result<(), OpError> {
@@ -200,7 +202,9 @@ impl Site<'_> {
         let entry = crate::auth::entry::Entry::from_value(&entry)
             .map_err(|e| OpError::Refused(format!("auth entry {}: {e}", plan::user(fields))))?;
         match allow.iter().position(|value| old.is_some() && value.as_object() == old) {
-            Some(index) => rules.update(i64::try_from(index).unwrap_or(i64::MAX), entry).await?,
+            Some(index) => {
+                rules.update(i64::try_from(index).unwrap_or(i64::MAX), &allow[index], entry).await?
+            }
             None => rules.add(entry).await?,
         }
         Ok(())
@@ -211,7 +215,7 @@ impl Site<'_> {
         let allow = rules.read().await?.allow;
         let is = |entry: &Value| entry.get("user_id").and_then(Value::as_str) == Some(user_id);
         if let Some(index) = allow.iter().position(is) {
-            rules.remove(&[i64::try_from(index).unwrap_or(i64::MAX)]).await?;
+            rules.remove(&[i64::try_from(index).unwrap_or(i64::MAX)], &allow[index..=index]).await?;
         }
         Ok(())
     }

@@ -94,10 +94,10 @@ pub async fn list(rules: &Rules<'_>) -> Result<Output, AuthOpError> {
 /// `auth update`.
 pub async fn update(rules: &Rules<'_>, index: i64, prompt: &mut dyn Prompt) -> Result<Output, AuthOpError> {
     let allow = rules.read().await?.allow;
-    let entry = Entry::from_value(&pick(&allow, &[index])?[0])?;
-    let changed = ask::fields(prompt, &entry)?;
+    let seen = &pick(&allow, &[index])?[0];
+    let changed = ask::fields(prompt, &Entry::from_value(seen)?)?;
     let value = changed.to_value();
-    rules.update(index, changed).await?;
+    rules.update(index, seen, changed).await?;
     Ok(Output::line(format!("updated entry at index {index}")).with_json(value))
 }
 
@@ -118,7 +118,7 @@ pub async fn remove(
             return Ok(Output::default().with_json(json!({"removed": []})));
         }
     }
-    rules.remove(indices).await?;
+    rules.remove(indices, &doomed).await?;
     let what = if indices.len() == 1 { "entry at index" } else { "entries at indices" };
     Ok(Output::line(format!("removed {what} {indices:?}")).with_json(json!({"removed": indices})))
 }

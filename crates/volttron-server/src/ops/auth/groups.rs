@@ -27,16 +27,15 @@ impl Kind {
         Ok(if self.key == "groups" { groups } else { roles })
     }
 
-    async fn write(
+    async fn change(
         &self,
         rules: &Rules<'_>,
-        map: Map<String, Value>,
         done: &str,
         name: &str,
+        change: impl FnOnce(&mut Map<String, Value>) -> Result<(), AuthOpError>,
     ) -> Result<Output, AuthOpError> {
-        let json = Value::Object(map.clone());
-        rules.set(self.key, map).await?;
-        Ok(Output::line(format!("{done} {} \"{name}\"", self.word)).with_json(json))
+        let map = rules.change_members(self.key, change).await?;
+        Ok(Output::line(format!("{done} {} \"{name}\"", self.word)).with_json(Value::Object(map)))
     }
 
     fn missing(&self, name: &str) -> AuthOpError {
@@ -45,12 +44,15 @@ impl Kind {
 
     /// `add-group`, `add-role`.
     pub async fn add(&self, rules: &Rules<'_>, args: MembersArgs) -> Result<Output, AuthOpError> {
-        let mut map = self.read(rules).await?;
-        if map.contains_key(&args.name) {
-            return Err(AuthOpError::Name(format!("{} \"{}\" already exists", self.word, args.name)));
-        }
-        map.insert(args.name.clone(), json!(args.members));
-        self.write(rules, map, "added", &args.name).await
+        let MembersArgs { name, members } = args;
+        let add = |map: &mut Map<String, Value>| {
+            if map.contains_key(&name) {
+                return Err(AuthOpError::Name(format!("{} \"{name}\" already exists", self.word)));
+            }
+            map.insert(name.clone(), json!(members));
+            Ok(())
+        };
+        self.change(rules, "added", &name, add).await
     }
 
     /// `list-groups`, `list-roles`.
@@ -67,29 +69,31 @@ impl Kind {
         args: MembersArgs,
         remove: bool,
     ) -> Result<Output, AuthOpError> {
-        let mut map = self.read(rules).await?;
-        let Some(Value::Array(members)) = map.get_mut(&args.name) else {
-            return Err(self.missing(&args.name));
-        };
-        let named = |v: &Value| v.as_str().is_some_and(|name| args.members.iter().any(|m| m == name));
-        if remove {
-            members.retain(|v| !named(v));
-        } else {
-            for member in &args.members {
-                if !members.iter().any(|v| v == member) {
-                    members.push(json!(member));
+        let MembersArgs { name, members: named } = args;
+        let update = |map: &mut Map<String, Value>| {
+            let Some(Value::Array(members)) = map.get_mut(&name) else {
+                return Err(self.missing(&name));
+            };
+            if remove {
+                members.retain(|v| !named.iter().any(|name| v == name));
+            } else {
+                for member in &named {
+                    if !members.iter().any(|v| v == member) {
+                        members.push(json!(member));
+                    }
                 }
             }
-        }
-        self.write(rules, map, "updated", &args.name).await
+            Ok(())
+        };
+        self.change(rules, "updated", &name, update).await
     }
 
     /// `remove-group`, `remove-role`.
     pub async fn remove(&self, rules: &Rules<'_>, name: String) -> Result<Output, AuthOpError> {
-        let mut map = self.read(rules).await?;
-        if map.shift_remove(&name).is_none() {
-            return Err(self.missing(&name));
-        }
-        self.write(rules, map, "removed", &name).await
+        let remove = |map: &mut Map<String, Value>| match map.shift_remove(&name) {
+            Some(_) => Ok(()),
+            None => Err(self.missing(&name)),
+        };
+        self.change(rules, "removed", &name, remove).await
     }
 }

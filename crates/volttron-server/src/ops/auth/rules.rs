@@ -2,13 +2,14 @@
 
 use serde_json::{Map, Value, json};
 use volttron_client::{Call, Cx};
+use volttron_utils::files::FileLock;
 use volttron_utils::home::Home;
 use volttron_utils::identity::AUTH;
 
 use super::AuthOpError;
 use crate::auth::entry::Entry;
 use crate::auth::file::{AuthFile, EditError, List};
-use crate::auth::store::AuthStore;
+use crate::auth::store::{AuthStore, StoreError};
 use crate::services::auth::changes;
 
 /// Access to the auth rules of a home.
@@ -71,8 +72,10 @@ impl<'a> Rules<'a> {
         Ok(())
     }
 
-    /// Replaces an entry of the allow list.
-    pub async fn update(&self, index: i64, entry: Entry) -> Result<(), AuthOpError> {
+    /// Replaces an entry of the allow list, unless another one stands in the place of `seen` meanwhile.
+    pub async fn update(&self, index: i64, seen: &Value, entry: Entry) -> Result<(), AuthOpError> {
+        let _turn = self.turn()?;
+        self.unchanged(&[index], std::slice::from_ref(seen)).await?;
         match self.call("auth_file.update_by_index") {
             Some(call) => drop(call.arg(entry.to_value()).arg(index).send_value().await?),
             None => self.change(|file| file.update(List::Allow, index, entry))?,
@@ -80,8 +83,10 @@ impl<'a> Rules<'a> {
         Ok(())
     }
 
-    /// Removes entries of the allow list, all or none.
-    pub async fn remove(&self, indices: &[i64]) -> Result<(), AuthOpError> {
+    /// Removes entries of the allow list, all or none; none if others stand in the places of `seen` meanwhile.
+    pub async fn remove(&self, indices: &[i64], seen: &[Value]) -> Result<(), AuthOpError> {
+        let _turn = self.turn()?;
+        self.unchanged(indices, seen).await?;
         match self.call("auth_file.remove_by_indices") {
             Some(call) => drop(call.arg(indices).send_value().await?),
             None => self.change(|file| file.remove(List::Allow, indices))?,
@@ -89,15 +94,43 @@ impl<'a> Rules<'a> {
         Ok(())
     }
 
-    /// Replaces the groups (`what` = `groups`) or the roles.
-    pub async fn set(&self, what: &str, map: Map<String, Value>) -> Result<(), AuthOpError> {
-        let map = Value::Object(map);
-        match self.call(&format!("auth_file.set_{what}")) {
-            Some(call) => drop(call.arg(map).send_value().await?),
-            None if what == "groups" => self.change(|file| file.set_groups(&map))?,
-            None => self.change(|file| file.set_roles(&map))?,
+    async fn unchanged(&self, indices: &[i64], seen: &[Value]) -> Result<(), AuthOpError> {
+        let allow = self.read().await?.allow;
+        let now = |index: &i64| usize::try_from(*index).ok().and_then(|i| allow.get(i));
+        if indices.iter().map(now).eq(seen.iter().map(Some)) {
+            return Ok(());
         }
-        Ok(())
+        Err(AuthOpError::Name(
+            "somebody else changed the entries meanwhile, and the indices with them; nothing was changed: look at \
+             vctl auth list and try again"
+                .to_owned(),
+        ))
+    }
+
+    /// Changes the groups (`what` = `groups`) or the roles; gives all of them as they are now. They are read and
+    /// replaced whole, so that one program of ours at a time does.
+    pub async fn change_members(
+        &self,
+        what: &str,
+        change: impl FnOnce(&mut Map<String, Value>) -> Result<(), AuthOpError>,
+    ) -> Result<Map<String, Value>, AuthOpError> {
+        let _turn = self.turn()?;
+        let Document { groups, roles, .. } = self.read().await?;
+        let mut map = if what == "groups" { groups } else { roles };
+        change(&mut map)?;
+        let value = Value::Object(map.clone());
+        match self.call(&format!("auth_file.set_{what}")) {
+            Some(call) => drop(call.arg(value).send_value().await?),
+            None if what == "groups" => self.change(|file| file.set_groups(&value))?,
+            None => self.change(|file| file.set_roles(&value))?,
+        }
+        Ok(map)
+    }
+
+    /// Held from reading to writing. Not the lock of the file itself: the platform takes that one for each write.
+    fn turn(&self) -> Result<FileLock, AuthOpError> {
+        let path = self.path().with_file_name(".auth_changes.lock");
+        FileLock::acquire(&path).map_err(|source| StoreError::Io { action: "lock", path, source }.into())
     }
 
     /// Adds or takes away requirements of an agent's method.

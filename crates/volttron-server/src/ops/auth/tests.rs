@@ -235,6 +235,34 @@ fn removal_asks_first() {
     assert!(desk.entries().is_empty());
 }
 
+/// Somebody else removes the first entry while the question is open.
+struct Meanwhile(Home);
+
+impl Prompt for Meanwhile {
+    fn ask(&mut self, _: &str) -> io::Result<String> {
+        let remove =
+            |file: &mut crate::auth::file::AuthFile| file.remove(crate::auth::file::List::Allow, &[0]);
+        let store = crate::auth::store::AuthStore::new(self.0.auth_file());
+        store.change(Default::default(), remove).unwrap();
+        Ok("Y".to_owned())
+    }
+    fn tell(&mut self, _: &str) {}
+}
+
+#[test]
+fn what_was_not_shown_is_not_removed() {
+    let mut desk = Desk::new();
+    for (key, user) in [(KEY, "a"), (OTHER, "b")] {
+        desk.ok(&["add", "--credentials", key, "--user_id", user]);
+    }
+    let command = AuthCommand::Remove { indices: vec![0], yes: false };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let error =
+        runtime.block_on(run(command, &desk.home, None, &mut Meanwhile(desk.home.clone()))).unwrap_err();
+    assert!(error.to_string().contains("somebody else changed the entries"), "{error}");
+    assert_eq!(desk.entries()[0]["user_id"], "b");
+}
+
 #[test]
 fn groups_and_roles() {
     let mut desk = Desk::new();
