@@ -79,12 +79,25 @@ fn parent(path: &Path) -> &Path {
 }
 
 fn write_sibling(path: &Path, bytes: &[u8], mode: u32) -> io::Result<tempfile::NamedTempFile> {
-    let mut temp = tempfile::Builder::new().prefix(TEMP_PREFIX).tempfile_in(parent(path))?;
+    let mut temp = temporary_in(parent(path))?;
     temp.write_all(bytes)?;
     // After creation, because the umask must not weaken the mode that was asked for.
     temp.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
     temp.as_file().sync_all()?;
     Ok(temp)
+}
+
+/// A new file in `dir` under a temporary name; removed again unless it is persisted.
+pub fn temporary_in(dir: &Path) -> io::Result<tempfile::NamedTempFile> {
+    tempfile::Builder::new().prefix(TEMP_PREFIX).tempfile_in(dir).map_err(unnamed)
+}
+
+/// The error without the name that was made up: whoever reads it knows the name that he gave.
+pub fn unnamed(error: io::Error) -> io::Error {
+    match error.to_string().rsplit_once(" at path ") {
+        Some((what, _)) => io::Error::new(error.kind(), what),
+        None => error,
+    }
 }
 
 /// Makes the name of `path` durable.
@@ -172,6 +185,14 @@ pub fn read_bounded(path: &Path, max_bytes: u64) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_do_not_name_the_temporary_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = write_atomic(&dir.path().join("none/file"), b"", 0o644).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert_eq!(error.to_string(), "No such file or directory (os error 2)");
+    }
 
     #[test]
     fn atomic_write_replaces_and_sets_the_mode() {

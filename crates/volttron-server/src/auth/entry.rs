@@ -38,8 +38,8 @@ pub enum EntryError {
     #[error("credentials parameter is required for mechanism {0}")]
     NoCredentials(Mechanism),
     /// A CURVE credential that is neither a regular expression nor a key.
-    #[error("Invalid CURVE public key {{}}")]
-    CurveKey,
+    #[error("Invalid CURVE public key: {KEY_CHARS} characters are needed, not {0}")]
+    CurveKey(usize),
     /// A field holds a type it cannot hold.
     #[error("{field} must be {expected}")]
     Field {
@@ -269,9 +269,10 @@ impl Entry {
             if self.credentials.is_any() {
                 return Err(EntryError::NoCredentials(self.mechanism));
             }
-            let is_key = |c: &String| regex_body(c).is_some() || c.len() == KEY_CHARS;
-            if self.mechanism == Mechanism::Curve && !self.credentials.texts().iter().all(is_key) {
-                return Err(EntryError::CurveKey);
+            let is_key = |c: &&String| regex_body(c).is_some() || c.len() == KEY_CHARS;
+            let wrong = self.credentials.texts().iter().find(|c| !is_key(c));
+            if let Some(wrong) = wrong.filter(|_| self.mechanism == Mechanism::Curve) {
+                return Err(EntryError::CurveKey(wrong.chars().count()));
             }
         }
         for (field, filter) in

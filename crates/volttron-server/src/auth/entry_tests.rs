@@ -64,8 +64,8 @@ fn invalid_entries_say_why() {
             r#"{"mechanism": "PLAIN", "credentials": []}"#,
             "credentials parameter is required for mechanism PLAIN",
         ),
-        (r#"{"credentials": "short"}"#, "Invalid CURVE public key {}"),
-        (r#"{"credentials": ["/.*/", ""]}"#, "Invalid CURVE public key {}"),
+        (r#"{"credentials": "short"}"#, "Invalid CURVE public key: 43 characters are needed, not 5"),
+        (r#"{"credentials": ["/.*/", ""]}"#, "Invalid CURVE public key: 43 characters are needed, not 0"),
         (r#"{"mechanism": "GSSAPI"}"#, r#"mechanism must be NULL, PLAIN or CURVE, not "GSSAPI""#),
         (
             r#"{"mechanism": "curve", "credentials": "x"}"#,

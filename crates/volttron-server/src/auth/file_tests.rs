@@ -84,7 +84,9 @@ fn the_current_version_is_written_as_it_was_read() {
     assert!(!parsed.upgraded());
     assert_eq!(
         parsed.warnings,
-        ["allow entry 1 (user_id kept aside) is ignored but kept: Invalid CURVE public key {}"]
+        [
+            "allow entry 1 (user_id kept aside) is ignored but kept: Invalid CURVE public key: 43 characters are needed, not 9"
+        ]
     );
     assert_eq!(allow(&parsed.file).len(), 1);
     let entry = parsed.file.entries(List::Allow).next().unwrap();
@@ -232,7 +234,10 @@ fn adding_refuses_collisions_and_overwrites_in_place() {
         refused(&mut file, Entry::curve("c", &key(1))),
         "entry matches domain, address and credentials at index [0]"
     );
-    assert_eq!(refused(&mut file, Entry::curve("c", "short")), "Invalid CURVE public key {}");
+    assert_eq!(
+        refused(&mut file, Entry::curve("c", "short")),
+        "Invalid CURVE public key: 43 characters are needed, not 5"
+    );
     // The lists are separate, and another address makes another entry.
     file.add(List::Deny, Entry::curve("a", &key(1)), false).unwrap();
     let mut elsewhere = Entry::curve("c", &key(1));

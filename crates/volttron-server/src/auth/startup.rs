@@ -123,7 +123,11 @@ fn put(file: &mut AuthFile, mut entry: Entry) {
 fn remember_self(home: &Home, key: PublicKey, addresses: &[Address]) -> Result<(), KnownHostsError> {
     let path = home.known_hosts();
     let add = |hosts: &mut KnownHosts| {
-        addresses.iter().fold(false, |changed, address| hosts.add(&address.host_key(), key) || changed)
+        let mut changed = false;
+        for address in addresses {
+            changed |= hosts.add(&address.host_key(), key);
+        }
+        changed
     };
     KnownHosts::change(&path, add).map(drop)
 }

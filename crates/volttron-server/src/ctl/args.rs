@@ -12,6 +12,7 @@ use super::complete::CompletionsArgs;
 use super::logs::LogsArgs;
 use super::man::ManArgs;
 use super::new::NewArgs;
+use super::numbers::{seconds_of, whole};
 use super::rpc::RpcVerb;
 use super::run::RunArgs;
 use super::top::TopArgs;
@@ -55,7 +56,15 @@ pub struct Global {
     #[arg(long, global = true, help_heading = "Global options")]
     pub debug: bool,
     /// How long to wait for the platform, in seconds
-    #[arg(short, long, value_name = "SECS", global = true, help_heading = "Global options")]
+    #[arg(
+        short,
+        long,
+        value_name = "SECS",
+        global = true,
+        help_heading = "Global options",
+        value_parser = seconds_of,
+        allow_negative_numbers = true
+    )]
     pub timeout: Option<f64>,
     /// Connect to this address instead of the local socket
     #[arg(long, value_name = "ADDR", global = true, help_heading = "Global options")]
@@ -85,6 +94,7 @@ pub struct Global {
         global = true,
         hide = true,
         default_value_t = 30,
+        value_parser = whole::<i64>,
         allow_negative_numbers = true
     )]
     pub verboseness: i64,
@@ -145,7 +155,13 @@ pub enum Command {
         #[arg(long, value_name = "VERSION")]
         to: Option<String>,
         /// How long it may take to report its health after the start, in seconds
-        #[arg(long, value_name = "SECS", default_value_t = 10.0)]
+        #[arg(
+            long,
+            value_name = "SECS",
+            default_value_t = 10.0,
+            value_parser = seconds_of,
+            allow_negative_numbers = true
+        )]
         agent_start_time: f64,
         /// How the agent is looked up
         #[command(flatten)]
@@ -213,7 +229,13 @@ pub enum Command {
         #[command(flatten)]
         selection: Selection,
         /// How long an agent may take to report its health, in seconds; 0 = do not wait
-        #[arg(long, value_name = "SECS", default_value_t = 15.0)]
+        #[arg(
+            long,
+            value_name = "SECS",
+            default_value_t = 15.0,
+            value_parser = seconds_of,
+            allow_negative_numbers = true
+        )]
         wait: f64,
     },
     /// Stop agents
@@ -224,7 +246,13 @@ pub enum Command {
         #[command(flatten)]
         selection: Selection,
         /// How long an agent may take to report its health, in seconds; 0 = do not wait
-        #[arg(long, value_name = "SECS", default_value_t = 15.0)]
+        #[arg(
+            long,
+            value_name = "SECS",
+            default_value_t = 15.0,
+            value_parser = seconds_of,
+            allow_negative_numbers = true
+        )]
         wait: f64,
     },
     /// Let agents start with the platform
@@ -319,7 +347,7 @@ pub struct InstallArgs {
     /// Address of the index of the crate's registry
     #[arg(long, value_name = "URL")]
     pub index: Option<String>,
-    /// Identity instead of the package's default; `{n}` becomes the first free number
+    /// Identity instead of the package's default; n in braces becomes the first free number
     #[arg(long, value_name = "ID")]
     pub vip_identity: Option<String>,
     /// Configuration file: YAML, or JSON with comments
@@ -338,7 +366,13 @@ pub struct InstallArgs {
     #[arg(long)]
     pub start: bool,
     /// How long it may take to report its health after the start, in seconds
-    #[arg(long, value_name = "SECS", default_value_t = 10.0)]
+    #[arg(
+        long,
+        value_name = "SECS",
+        default_value_t = 10.0,
+        value_parser = seconds_of,
+        allow_negative_numbers = true
+    )]
     pub agent_start_time: f64,
     /// Replace the installed agent of the same identity; keeps uuid, keys, data, tag and priority
     #[arg(short, long)]
@@ -382,7 +416,13 @@ pub struct BuildArgs {
     #[arg(long)]
     pub offline: bool,
     /// How long a build may take, in seconds
-    #[arg(long, value_name = "SECS", default_value_t = 1800.0)]
+    #[arg(
+        long,
+        value_name = "SECS",
+        default_value_t = 1800.0,
+        value_parser = seconds_of,
+        allow_negative_numbers = true
+    )]
     pub build_timeout: f64,
     /// The Python that runs a Python agent; otherwise the first `python` on PATH
     #[arg(long, value_name = "PATH")]
@@ -425,7 +465,13 @@ pub struct UpgradeArgs {
     #[arg(long, value_name = "FILE")]
     pub agent_config: Option<PathBuf>,
     /// How long it may take to report its health after the start, in seconds
-    #[arg(long, value_name = "SECS", default_value_t = 10.0)]
+    #[arg(
+        long,
+        value_name = "SECS",
+        default_value_t = 10.0,
+        value_parser = seconds_of,
+        allow_negative_numbers = true
+    )]
     pub agent_start_time: f64,
     /// When the new version goes again
     #[command(flatten)]
@@ -445,7 +491,7 @@ pub struct ListArgs {
     #[command(flatten)]
     pub selection: Selection,
     /// Show at least N characters of the uuid; 0 = all
-    #[arg(short = 'n', value_name = "N", default_value_t = 1)]
+    #[arg(short = 'n', value_name = "N", default_value_t = 1, value_parser = whole::<usize>)]
     pub min_uuid: usize,
 }
 

@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use super::numbers::seconds_of;
 use super::output::Output;
 use super::{Vctl, render, seconds};
 use crate::ops::OpError;
@@ -24,7 +25,13 @@ pub struct BenchArgs {
     #[arg(value_enum, value_name = "SUBJECT")]
     pub subjects: Vec<Subject>,
     /// How long each is measured, in seconds
-    #[arg(long = "for", value_name = "SECS", default_value_t = 2.0)]
+    #[arg(
+        long = "for",
+        value_name = "SECS",
+        default_value_t = 2.0,
+        value_parser = seconds_of,
+        allow_negative_numbers = true
+    )]
     pub seconds: f64,
 }
 

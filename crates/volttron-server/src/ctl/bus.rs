@@ -9,6 +9,7 @@ use volttron_client::utils::json as wire_json;
 use volttron_client::utils::jsonrpc::Params;
 use volttron_client::{CallError, Publication, PublishError};
 
+use super::numbers::{seconds_of, whole};
 use super::output::Output;
 use super::{Vctl, render};
 use crate::ops::{OpError, Session};
@@ -63,10 +64,15 @@ pub struct SubscribeArgs {
     #[arg(default_value = "")]
     pub prefix: String,
     /// End after so many messages
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     pub count: Option<u64>,
     /// End after so many seconds; exit code 75 if --count was not reached
-    #[arg(long = "for", value_name = "SECS")]
+    #[arg(
+        long = "for",
+        value_name = "SECS",
+        value_parser = seconds_of,
+        allow_negative_numbers = true
+    )]
     pub seconds: Option<f64>,
     /// Also what other platforms publish
     #[arg(long)]
@@ -137,10 +143,8 @@ pub(super) async fn subscribe(vctl: &Vctl, args: &SubscribeArgs, out: &mut Outpu
     };
     match args.seconds {
         Some(seconds) => {
-            let limit = Duration::try_from_secs_f64(seconds)
-                .map_err(|e| OpError::Usage(format!("--for {seconds}: {e}")))?;
             // Its end is no error unless messages were counted on.
-            let _ = tokio::time::timeout(limit, show).await;
+            let _ = tokio::time::timeout(super::seconds(seconds), show).await;
         }
         None => show.await,
     }
@@ -154,7 +158,15 @@ pub(super) async fn subscribe(vctl: &Vctl, args: &SubscribeArgs, out: &mut Outpu
         ));
     }
     session.close().await;
-    Ok(if args.count.is_some_and(|count| seen < count) && !out.reader_gone() { 75 } else { 0 })
+    Ok(missed(seen, args.count, args.seconds, out))
+}
+
+/// The exit code of a command that counts messages. That some are missing is said: a script shows it to a person.
+pub(super) fn missed(seen: u64, wanted: Option<u64>, seconds: Option<f64>, out: &mut Output) -> u8 {
+    let Some(wanted) = wanted.filter(|wanted| seen < *wanted && !out.reader_gone()) else { return 0 };
+    let time = seconds.map(|seconds| format!(" in {seconds} s")).unwrap_or_default();
+    out.complain(&format!("{seen} of {wanted} messages came{time}"));
+    75
 }
 
 /// Ends when the platform is gone: a command is not an agent that outlives it.

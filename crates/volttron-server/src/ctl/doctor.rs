@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::numbers::{milliseconds_of, seconds_of};
 use super::output::Output;
 use super::{Vctl, render};
 use crate::ops::OpError;
@@ -26,10 +27,16 @@ pub struct DoctorArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     min_free: Option<u64>,
     /// Warn when the disk takes longer than this to keep a small write (median), in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 50.0)]
+    #[arg(long, value_name = "MS", default_value_t = 50.0, value_parser = milliseconds_of)]
     max_fsync_ms: f64,
     /// Warn of agents that have sent no heartbeat for so many seconds
-    #[arg(long, value_name = "SECS", default_value_t = 180.0)]
+    #[arg(
+        long,
+        value_name = "SECS",
+        default_value_t = 180.0,
+        value_parser = seconds_of,
+        allow_negative_numbers = true
+    )]
     heartbeat_age: f64,
 }
 

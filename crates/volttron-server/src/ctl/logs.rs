@@ -46,7 +46,7 @@ pub struct LogsArgs {
     #[arg(long, value_name = "LEVEL")]
     pub level: Option<String>,
     /// Only the last entries of each; otherwise 50, or all with --since
-    #[arg(short = 'n', long, value_name = "LINES")]
+    #[arg(short = 'n', long, value_name = "LINES", value_parser = super::numbers::whole::<usize>)]
     pub lines: Option<usize>,
 }
 

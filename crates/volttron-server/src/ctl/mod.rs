@@ -19,6 +19,7 @@ mod man;
 mod manage;
 mod migrate;
 mod new;
+mod numbers;
 mod output;
 mod render;
 mod rpc;

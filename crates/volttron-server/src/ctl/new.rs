@@ -40,7 +40,7 @@ pub struct NewArgs {
     /// Address of its repository
     #[arg(long, value_name = "URL")]
     repository: Option<String>,
-    /// Default VIP identity; {n} becomes a number at installation
+    /// Default VIP identity; n in braces becomes a number at installation
     #[arg(long, value_name = "IDENTITY")]
     vip_identity: Option<String>,
     /// Name of the agent's type

@@ -1,11 +1,10 @@
 //! `vctl watch`: every message that passes the bus, as it passes; `vctl metrics`: how much of everything.
 
-use std::time::Duration;
-
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use volttron_client::utils::jsonrpc::Params;
 
+use super::numbers::{seconds_of, whole};
 use super::output::Output;
 use super::{Vctl, render};
 use crate::ops::OpError;
@@ -34,18 +33,21 @@ pub struct WatchArgs {
     #[arg(long, value_name = "PREFIX")]
     pub topic: Option<String>,
     /// End after so many messages
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     pub count: Option<u64>,
     /// End after so many seconds; exit code 75 if --count was not reached
-    #[arg(long = "for", value_name = "SECS")]
+    #[arg(
+        long = "for",
+        value_name = "SECS",
+        value_parser = seconds_of,
+        allow_negative_numbers = true
+    )]
     pub seconds: Option<f64>,
 }
 
 pub(super) async fn watch(vctl: &Vctl, args: &WatchArgs, out: &mut Output) -> Result<u8, OpError> {
-    let until = match args.seconds.map(Duration::try_from_secs_f64).transpose() {
-        Ok(limit) => limit.map(|limit| std::time::Instant::now() + limit),
-        Err(e) => return Err(OpError::Usage(format!("--for: {e}"))),
-    };
+    // One that is too far away is none.
+    let until = args.seconds.and_then(|number| std::time::Instant::now().checked_add(super::seconds(number)));
     let session = vctl.connect().await?;
     let filter = json!({
         "peers": args.peers, "subsystem": args.subsystem, "topic": args.topic, "exclude": session.cx().identity(),
@@ -76,7 +78,7 @@ pub(super) async fn watch(vctl: &Vctl, args: &WatchArgs, out: &mut Output) -> Re
         out.complain(&format!("{lost} messages were not shown: they came faster than they could be taken"));
     }
     session.close().await;
-    Ok(if args.count.is_some_and(|count| seen < count) && !out.reader_gone() { 75 } else { 0 })
+    Ok(super::bus::missed(seen, args.count, args.seconds, out))
 }
 
 pub(super) async fn metrics(vctl: &Vctl, out: &mut Output) -> Result<u8, OpError> {

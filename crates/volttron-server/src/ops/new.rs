@@ -256,7 +256,10 @@ pub fn write(kind: Kind, answers: &Answers, directory: &Path) -> Result<(), NewE
     let failed = |path: &Path, source| NewError::File { path: path.to_owned(), source };
     let parent = directory.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(|e| failed(parent, e))?;
-    let stage = tempfile::Builder::new().prefix(".new-").tempdir_in(parent).map_err(|e| failed(parent, e))?;
+    let stage = tempfile::Builder::new()
+        .prefix(".new-")
+        .tempdir_in(parent)
+        .map_err(|e| failed(parent, volttron_utils::files::unnamed(e)))?;
     let made = stage.path().join("crate");
     for (path, text) in &all {
         let path = made.join(path);

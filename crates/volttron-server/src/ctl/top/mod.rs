@@ -13,6 +13,7 @@ use futures_util::StreamExt;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::numbers::seconds_of;
 use super::output::Output;
 use super::{Vctl, render, seconds};
 use crate::ops::top::{Row, Sample, rows, sample};
@@ -39,7 +40,14 @@ pub struct TopArgs {
     /// Show only identities with this in their name
     pub filter: Option<String>,
     /// Time between two looks, in seconds
-    #[arg(short, long, value_name = "SECS", default_value_t = 1.0)]
+    #[arg(
+        short,
+        long,
+        value_name = "SECS",
+        default_value_t = 1.0,
+        value_parser = seconds_of,
+        allow_negative_numbers = true
+    )]
     pub interval: f64,
     /// Sort by this first
     #[arg(long, value_enum, default_value_t = Sort::Cpu)]

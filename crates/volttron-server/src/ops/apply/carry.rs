@@ -163,7 +163,7 @@ impl Site<'_> {
             for change in changes {
                 match &change.action {
                     Action::Members(_, name, Some(members)) => {
-                        drop(map.insert(name.clone(), members.clone()))
+                        drop(map.insert(name.clone(), members.clone()));
                     }
                     Action::Members(_, name, None) => drop(map.shift_remove(name)),
                     _ => {}
@@ -203,7 +203,7 @@ impl Site<'_> {
             .map_err(|e| OpError::Refused(format!("auth entry {}: {e}", plan::user(fields))))?;
         match allow.iter().position(|value| old.is_some() && value.as_object() == old) {
             Some(index) => {
-                rules.update(i64::try_from(index).unwrap_or(i64::MAX), &allow[index], entry).await?
+                rules.update(i64::try_from(index).unwrap_or(i64::MAX), &allow[index], entry).await?;
             }
             None => rules.add(entry).await?,
         }

@@ -13,13 +13,13 @@ pub enum AuthCommand {
     /// Change an entry, asking for each field
     Update {
         /// Index of the entry, as `list` shows it
-        #[arg(allow_negative_numbers = true)]
+        #[arg(allow_negative_numbers = true, value_parser = index_of)]
         index: i64,
     },
     /// Remove entries
     Remove {
         /// Indices of the entries, as `list` shows them
-        #[arg(required = true, value_name = "INDEX", allow_negative_numbers = true)]
+        #[arg(required = true, value_name = "INDEX", allow_negative_numbers = true, value_parser = index_of)]
         indices: Vec<i64>,
         /// Do not ask
         #[arg(short, long)]
@@ -172,6 +172,10 @@ pub struct MembersArgs {
     pub name: String,
     /// What it brings
     pub members: Vec<String>,
+}
+
+fn index_of(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| "an index is a number; vctl auth list shows them".to_owned())
 }
 
 /// Verbs of `auth remote`.

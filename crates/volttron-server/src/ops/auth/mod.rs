@@ -67,7 +67,7 @@ pub enum AuthOpError {
     #[error("{0}")]
     Call(#[from] CallError),
     /// The change is against the rules of the file.
-    #[error("{0}")]
+    #[error("{error}{}", advice(.0), error = .0)]
     Edit(#[from] EditError),
     /// The file cannot be read or written.
     #[error(transparent)]
@@ -87,6 +87,11 @@ pub enum AuthOpError {
     /// The `known_hosts` file.
     #[error(transparent)]
     KnownHosts(#[from] KnownHostsError),
+}
+
+/// What to do about it, where that is one thing.
+fn advice(error: &EditError) -> &'static str {
+    if matches!(error, EditError::Index(_)) { "; vctl auth list shows the indices" } else { "" }
 }
 
 impl AuthOpError {

@@ -52,8 +52,16 @@ fn render(rows: Vec<Value>) -> Output {
     Output { stdout, stderr, json: Some(Value::Array(rows)) }
 }
 
-/// `auth remote approve|deny|delete`.
+/// `auth remote approve|deny|delete`. The platform takes a user id that it does not know for decided; a person has
+/// mistyped it.
 pub async fn decide(platform: &Cx, method: &str, user_id: &str) -> Result<Output, AuthOpError> {
+    let status = platform.call(AUTH, "get_authorization_status").arg(user_id).send_value().await?;
+    // Spelt as callers know it.
+    if status == "UNKOWN" {
+        return Err(AuthOpError::Name(format!(
+            "no request and no entry has the user id \"{user_id}\"; vctl auth remote list shows who asked to connect"
+        )));
+    }
     platform.call(AUTH, method).arg(user_id).send_value().await?;
     Ok(Output::default())
 }

@@ -5,6 +5,8 @@ use clap::Parser;
 use serde_json::json;
 
 use super::*;
+use crate::auth::file::{AuthFile, List};
+use crate::auth::store::AuthStore;
 
 const KEY: &str = "pU3b6KfN0yVt8qXw1ZsLr5DdGhJ2mAc9EeTiOoPkB4s";
 const OTHER: &str = "qU3b6KfN0yVt8qXw1ZsLr5DdGhJ2mAc9EeTiOoPkB4s";
@@ -123,14 +125,14 @@ fn collisions_and_bad_fields_are_errors_with_codes() {
     let table: &[(&[&str], u8, &str)] = &[
         (&["add", "--credentials", OTHER, "--user_id", "a"], 20, "user_id a is already in use at index [0]"),
         (&["add", "--credentials", KEY], 20, "entry matches domain, address and credentials at index [0]"),
-        (&["add", "--credentials", "short"], 20, "Invalid CURVE public key {}"),
+        (&["add", "--credentials", "short"], 20, "Invalid CURVE public key: 43 characters are needed, not 5"),
         (&["add", "--user_id", "x"], 20, "credentials parameter is required for mechanism CURVE"),
         (
             &["add", "--credentials", OTHER, "--add-known-host"],
             2,
             "--add-known-host needs --address and --credentials",
         ),
-        (&["remove", "7"], 20, "Invalid index: [7]"),
+        (&["remove", "7"], 20, "Invalid index: [7]; vctl auth list shows the indices"),
         (
             &["serverkey"],
             10,
@@ -172,7 +174,7 @@ fn without_fields_they_are_asked_for() {
             "groups (delimit multiple entries with comma) []: ",
             "mechanism [CURVE]: ",
             "credentials []: ",
-            "Invalid CURVE public key {}",
+            "Invalid CURVE public key: 43 characters are needed, not 5",
             "credentials []: ",
             "comments []: ",
             "enabled [True]: ",
@@ -240,10 +242,9 @@ struct Meanwhile(Home);
 
 impl Prompt for Meanwhile {
     fn ask(&mut self, _: &str) -> io::Result<String> {
-        let remove =
-            |file: &mut crate::auth::file::AuthFile| file.remove(crate::auth::file::List::Allow, &[0]);
-        let store = crate::auth::store::AuthStore::new(self.0.auth_file());
-        store.change(Default::default(), remove).unwrap();
+        let remove = |file: &mut AuthFile| file.remove(List::Allow, &[0]);
+        let store = AuthStore::new(self.0.auth_file());
+        store.change(AuthFile::default(), remove).unwrap();
         Ok("Y".to_owned())
     }
     fn tell(&mut self, _: &str) {}

@@ -11,7 +11,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 use tar::{Builder, Header};
-use volttron_utils::files::{FileLock, TEMP_PREFIX};
+use volttron_utils::files::{FileLock, TEMP_PREFIX, temporary_in, unnamed};
 use volttron_utils::home::Home;
 use volttron_utils::time::format_timestamp;
 
@@ -80,10 +80,9 @@ pub fn pack(request: &PackRequest, progress: &Progress) -> Result<Packed, Backup
     progress.begin(contents.files.iter().map(|f| f.size).sum());
 
     // Readable by its owner only, from the first byte on.
-    let temp = tempfile::Builder::new().prefix(TEMP_PREFIX).tempfile_in(&beside);
-    let temp = temp.map_err(io_error("write in", &beside))?;
+    let temp = temporary_in(&beside).map_err(io_error("write in", &beside))?;
     let scratch = tempfile::Builder::new().prefix(TEMP_PREFIX).tempdir_in(&beside);
-    let scratch = scratch.map_err(io_error("write in", &beside))?;
+    let scratch = scratch.map_err(unnamed).map_err(io_error("write in", &beside))?;
     let zip = GzEncoder::new(BufWriter::new(temp.as_file()), Compression::fast());
     let mut writer = Writer {
         tar: Builder::new(zip),

@@ -81,7 +81,7 @@ pub fn restore(request: &RestoreRequest, progress: &Progress) -> Result<Restored
     let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
     fs::create_dir_all(&beside).map_err(io_error("make", &beside))?;
     let staged = tempfile::Builder::new().prefix(&format!(".{name}.restoring-")).tempdir_in(&beside);
-    let staged = staged.map_err(io_error("write in", &beside))?;
+    let staged = staged.map_err(volttron_utils::files::unnamed).map_err(io_error("write in", &beside))?;
     unpack(archive, room, &restored.manifest, staged.path(), progress)?;
     for link in &restored.manifest.interpreters {
         interpreter(link, staged.path(), &mut restored.warnings)?;

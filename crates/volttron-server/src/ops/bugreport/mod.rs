@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use tar::{Builder, Header};
 use tokio::time::timeout;
 use volttron_utils::config::parse_config;
-use volttron_utils::files::{TEMP_PREFIX, read_bounded};
+use volttron_utils::files::{read_bounded, temporary_in};
 use volttron_utils::home::Home;
 use volttron_utils::time::format_timestamp;
 
@@ -114,7 +114,7 @@ fn write(file: &Path, top: &str, members: &[(String, String)]) -> io::Result<()>
     let file = std::path::absolute(file)?;
     let beside = file.parent().unwrap_or(Path::new("/"));
     // For its owner only: also without secrets it tells much.
-    let temp = tempfile::Builder::new().prefix(TEMP_PREFIX).tempfile_in(beside)?;
+    let temp = temporary_in(beside)?;
     let mut tar = Builder::new(GzEncoder::new(temp.as_file(), Compression::default()));
     for (name, text) in members {
         let mut header = Header::new_gnu();

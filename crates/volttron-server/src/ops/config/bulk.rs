@@ -105,7 +105,9 @@ pub(super) async fn export(
     };
     tree::write(dir, &tree)?;
     let count: usize = tree.values().map(BTreeMap::len).sum();
-    let text = format!("{count} configurations of {} agents written to {}\n", tree.len(), dir.display());
+    let plural = |n: usize, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
+    let (what, whose) = (plural(count, "configuration"), plural(tree.len(), "agent"));
+    let text = format!("{what} of {whose} written to {}\n", dir.display());
     let json = json!({"configurations": count, "agents": tree.len()});
     Ok(Said { text, json: Some(json), ..Said::default() })
 }

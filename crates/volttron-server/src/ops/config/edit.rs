@@ -35,8 +35,10 @@ pub(super) async fn run(session: &Session, edit: Edit) -> Result<Said, OpError> 
             Err(error) => return Err(error.into()),
         }
     };
-    let (status, after) = in_editor(&edit.editor, &before.data)
-        .map_err(|source| OpError::File { what: format!("editor {}", edit.editor), source })?;
+    let (status, after) = in_editor(&edit.editor, &before.data).map_err(|source| OpError::File {
+        what: format!("editor {} (--editor or EDITOR chooses another)", edit.editor),
+        source,
+    })?;
     let note = if status != 0 {
         format!("Editor returned with code {status}. Changes not committed.")
     } else if after == before.data {
