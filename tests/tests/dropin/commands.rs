@@ -139,7 +139,7 @@ async fn starting_stopping_and_removing_show_pids_in_brackets(mode: Mode) {
         assert!(idle.get(key).is_some(), "{key}: {idle}");
     }
     assert_eq!((&idle["status"], &idle["health"]), (&json!(""), &json!("")));
-    for json in [&[][..], &["--json"]] {
+    for json in [&["--json"][..], &[]] {
         ok(&site, &[json, &["start", &uuid]].concat());
         // Good as soon as start has returned.
         let status = ok(&site, &["--json", "status", &uuid]);
