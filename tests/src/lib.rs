@@ -12,6 +12,7 @@ pub mod probe;
 pub mod programs;
 pub mod pump;
 pub mod python;
+pub mod terminal;
 pub mod wait;
 
 /// Compiles the Rust code of the documentation.

@@ -6,14 +6,25 @@ use std::time::Duration;
 
 use volttron_server::codes::{Code, Coded};
 use volttron_server::logging::{self, Levels};
-use volttron_server::options::{Options, OptionsError};
-use volttron_server::platform;
+use volttron_server::options::{self, Asked, Options, OptionsError};
+use volttron_server::up::{self, Next};
+use volttron_server::{check, platform, scripts};
 
 /// How long the last log lines may take; nobody may be reading.
 const LAST_LINES: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
-    let options = match Options::resolve(std::env::args_os()) {
+    let line = match up::main(std::env::args_os().collect()) {
+        Next::Done(code) => return code,
+        Next::Serve(line) => line,
+    };
+    let options = match options::asked(&line) {
+        Ok(Asked::Daemon) => return scripts::daemon(&line),
+        Ok(Asked::Check { json }) => return check::main(&line, json),
+        Ok(Asked::Serve) => Options::resolve(line),
+        Err(error) => Err(error),
+    };
+    let options = match options {
         Ok(options) => options,
         Err(error) => return refuse(&error),
     };

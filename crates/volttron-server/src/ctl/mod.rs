@@ -20,7 +20,7 @@ mod manage;
 mod migrate;
 mod new;
 mod numbers;
-mod output;
+pub(crate) mod output;
 mod render;
 mod rpc;
 mod run;

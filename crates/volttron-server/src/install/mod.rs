@@ -45,6 +45,7 @@ pub use prepare::{Wanted, prepare};
 pub use register::{Installed, Pending, StagedAgent, Then, choose_identity, remove, stage};
 use repair::repair;
 pub use repair::repair_home;
+pub(crate) use signature::TrustedKeys;
 pub use site::{Admission, Site};
 pub use source::{Kind, Source, recognise};
 pub use stage::Stage;

@@ -15,7 +15,14 @@ use crate::supervisor::protection::SandboxMode;
     about = "The VOLTTRON platform: message bus, core services and agent supervisor",
     args_override_self = true,
     infer_long_args = false,
-    disable_help_subcommand = true
+    disable_help_subcommand = true,
+    after_help = "Examples:\n  \
+        volttron up                                    a platform without any question; `volttron down` ends it\n  \
+        volttron -v -l volttron.log &                  in the foreground of a shell job\n  \
+        volttron -v --daemon                           in the background; returns when it is ready\n  \
+        volttron --check-config                        what a start would complain about; starts nothing\n  \
+        volttron --vip-address tcp://127.0.0.1:22916   bind an address besides the local socket\n\n\
+        Every long option is also a key of the file `config` in the home. `vcfg` asks for the most important ones."
 )]
 pub(super) struct Args {
     /// Read more settings from FILE
@@ -24,6 +31,15 @@ pub(super) struct Args {
     /// Home directory, instead of $VOLTTRON_HOME
     #[arg(long, value_name = "DIR")]
     pub(super) vhome: Option<PathBuf>,
+    /// Read everything that a start would read, report what is wrong with it, and start nothing
+    #[arg(long, conflicts_with = "daemon")]
+    pub(super) check_config: bool,
+    /// With --check-config: report as JSON
+    #[arg(long, requires = "check_config")]
+    pub(super) json: bool,
+    /// Start in the background and wait until the platform is ready
+    #[arg(long)]
+    pub(super) daemon: bool,
     /// Log to FILE ("-" is standard output, an empty text no log at all)
     #[arg(short, long, value_name = "FILE")]
     pub(super) log: Option<String>,
@@ -209,13 +225,18 @@ pub(super) enum Kind {
 
 /// Looks up a long option as a configuration file names it.
 pub(super) fn kind_of(command: &clap::Command, key: &str) -> Option<Kind> {
-    let arg = find(command, key)?;
+    let arg = find(command, key).filter(|arg| is_setting(arg))?;
     Some(match arg.get_action() {
         ArgAction::SetTrue => Kind::Flag { invertible: find(command, &format!("no-{key}")).is_some() },
         ArgAction::Count => Kind::Count,
         ArgAction::Set | ArgAction::Append => Kind::Value,
         _ => return None,
     })
+}
+
+/// Whether the option says what the platform shall be, and not what the program is to do this time.
+fn is_setting(arg: &clap::Arg) -> bool {
+    !matches!(arg.get_id().as_str(), "check_config" | "daemon" | "json")
 }
 
 fn find<'a>(command: &'a clap::Command, key: &str) -> Option<&'a clap::Arg> {
@@ -231,33 +252,8 @@ pub(crate) fn command() -> clap::Command {
 
 /// The known name that looks most like a mistyped one, if any is near.
 pub(super) fn nearest(command: &clap::Command, key: &str) -> Option<String> {
-    let shown = command.get_arguments().filter(|arg| !arg.is_hide_set());
-    nearest_of(shown.filter_map(clap::Arg::get_long), key).map(str::to_owned)
-}
-
-/// The name that looks most like a mistyped one, if any is near.
-pub(crate) fn nearest_of<'a>(names: impl Iterator<Item = &'a str>, typed: &str) -> Option<&'a str> {
-    names
-        .map(|name| (edits(name, typed), name))
-        .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
-        .min()
-        .map(|(_, name)| name)
-}
-
-/// Levenshtein distance.
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let cost = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = cost.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
+    let keys = command.get_arguments().filter(|arg| !arg.is_hide_set() && is_setting(arg));
+    crate::nearest::nearest(keys.filter_map(clap::Arg::get_long), key).map(str::to_owned)
 }
 
 #[cfg(test)]

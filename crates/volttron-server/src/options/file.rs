@@ -12,7 +12,7 @@ use super::OptionsError;
 use super::args::{Args, Kind, command, kind_of, nearest};
 
 /// Sections the server reads, besides the lines before any section.
-const SECTION: &str = "volttron";
+pub(super) const SECTION: &str = "volttron";
 
 /// Settings of all files read so far, as arguments.
 #[derive(Debug, Default)]
@@ -86,7 +86,12 @@ impl Settings {
         Ok(())
     }
 
-    fn entry(&mut self, command: &clap::Command, path: &Path, entry: &Entry) -> Result<(), OptionsError> {
+    pub(super) fn entry(
+        &mut self,
+        command: &clap::Command,
+        path: &Path,
+        entry: &Entry,
+    ) -> Result<(), OptionsError> {
         let bad = |why: String| OptionsError::FileValue {
             path: path.to_owned(),
             line: entry.line,

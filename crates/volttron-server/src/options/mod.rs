@@ -5,6 +5,7 @@
 //! is the entry point.
 
 mod args;
+pub(crate) mod check;
 mod file;
 mod managed;
 
@@ -25,7 +26,7 @@ use crate::metrics::{BadMetricsAddress, MetricsAddress};
 use crate::supervisor::limits::Limits;
 use crate::supervisor::protection::SandboxMode;
 
-pub(crate) use args::{command, nearest_of};
+pub(crate) use args::command;
 pub use managed::{Setting, managed};
 
 use args::Args;
@@ -180,6 +181,30 @@ impl OptionsError {
             _ => 1,
         }
     }
+}
+
+/// What a command line asks the program for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// To be the platform.
+    Serve,
+    /// To start one in the background.
+    Daemon,
+    /// To check what a start would read.
+    Check {
+        /// As JSON.
+        json: bool,
+    },
+}
+
+/// What this command line (with the program's name in front) asks for. No file is read.
+pub fn asked(command_line: &[OsString]) -> Result<Asked, OptionsError> {
+    let typed = parse(command_line)?;
+    Ok(match () {
+        () if typed.check_config => Asked::Check { json: typed.json },
+        () if typed.daemon => Asked::Daemon,
+        () => Asked::Serve,
+    })
 }
 
 impl Options {
@@ -468,7 +493,7 @@ fn strip_quotes(text: &str) -> &str {
 }
 
 /// First word of `/etc/hostname`, else what the kernel says.
-fn hostname() -> String {
+pub(crate) fn hostname() -> String {
     let from_file = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
     let name = from_file.split_whitespace().next().map(str::to_owned);
     name.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())

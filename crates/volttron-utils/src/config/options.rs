@@ -22,6 +22,10 @@ pub struct Entry {
     pub bare: bool,
     /// Line number, from 1.
     pub line: usize,
+    /// Column in characters where the key begins, from 1.
+    pub column: usize,
+    /// Column where the value begins; that of the key if there is no value.
+    pub value_column: usize,
 }
 
 impl Entry {
@@ -102,23 +106,32 @@ impl OptionFile {
 
     /// Reads a text; the error is a line number and a reason.
     pub fn parse(text: &str) -> Result<Self, (usize, String)> {
+        let (file, bad) = Self::parse_all(text);
+        bad.into_iter().next().map_or(Ok(file), Err)
+    }
+
+    /// Reads a text as far as it can be read: its settings, and each line that is none with the reason.
+    pub fn parse_all(text: &str) -> (Self, Vec<(usize, String)>) {
         // Joining files leaves byte order marks in the middle. Wherever a line stands, it has to mean the same: removing
         // the line before it must not change it.
         let lines: Vec<String> =
             text.lines().map(|line| line.trim_start_matches('\u{feff}').to_owned()).collect();
-        let mut entries = Vec::new();
+        let (mut entries, mut bad) = (Vec::new(), Vec::new());
         let mut section: Option<String> = None;
         for (at, line) in lines.iter().enumerate() {
             let number = at + 1;
-            match parse_line(line).map_err(|why| (number, why))? {
-                Line::Blank => {}
-                Line::Section(name) => section = Some(name),
-                Line::Setting { key, words, bare } => {
-                    entries.push(Entry { section: section.clone(), key, words, bare, line: number });
+            match parse_line(line) {
+                Ok(Line::Blank) => {}
+                Ok(Line::Section(name)) => section = Some(name),
+                Ok(Line::Setting { key, words, bare }) => {
+                    let (column, value_column) = columns(line);
+                    let section = section.clone();
+                    entries.push(Entry { section, key, words, bare, line: number, column, value_column });
                 }
+                Err(why) => bad.push((number, why)),
             }
         }
-        Ok(Self { lines, entries })
+        (Self { lines, entries }, bad)
     }
 
     /// Settings in the order of the file.
@@ -157,6 +170,22 @@ impl OptionFile {
         let value = value.replace(['\n', '\r'], " ");
         self.insert(section, &format!("{key} = {}", quote(&value)));
         self.reparse();
+    }
+
+    /// As [`Self::set`], but the value stands in double quotes, which Python's other reader takes for a part of it: as
+    /// `vcfg` has always written names. Returns whether the file changed.
+    pub fn set_quoted(&mut self, section: &str, key: &str, value: &str) -> bool {
+        let before = self.lines.clone();
+        self.set(section, key, value);
+        let same_place = |e: &&Entry| e.key == key && e.section.as_deref().is_none_or(|s| s == section);
+        if let Some(entry) = self.entries.iter().rev().find(same_place)
+            && !value.contains(['\n', '\r'])
+        {
+            let line = &mut self.lines[entry.line - 1];
+            *line = with_value(line, &in_quotes(value));
+            self.reparse();
+        }
+        self.lines != before
     }
 
     /// Removes every line that sets a key in a section. Returns whether there was one.
@@ -331,11 +360,31 @@ fn quoted(chars: &mut std::str::Chars<'_>, word: &mut String, quote: char) -> Re
 fn quote(value: &str) -> String {
     let plain = !value.is_empty()
         && !value.contains(|c: char| c.is_whitespace() || matches!(c, '\'' | '"' | '\\' | '#'));
-    if plain { value.to_owned() } else { format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")) }
+    if plain { value.to_owned() } else { in_quotes(value) }
+}
+
+fn in_quotes(value: &str) -> String {
+    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// Columns of key and value in a line that is a setting.
+fn columns(line: &str) -> (usize, usize) {
+    let chars = |bytes: usize| line[..bytes].chars().count() + 1;
+    let start = line.len() - line.trim_start().len();
+    let stop = start + key_end(&line[start..]);
+    let value = line[stop..].trim_start();
+    let value = value.strip_prefix(['=', ':']).unwrap_or(value).trim_start();
+    let empty = value.is_empty() || value.starts_with('#');
+    (chars(start), if empty { chars(start) } else { chars(line.len() - value.len()) })
 }
 
 /// Replaces the value in a line and keeps indentation, key, separator and a note.
 fn replace_value(line: &str, value: &str) -> String {
+    with_value(line, &quote(value))
+}
+
+/// The same with the value as it is to stand there.
+fn with_value(line: &str, value: &str) -> String {
     let indent = line.len() - line.trim_start().len();
     let key_stop = indent + key_end(&line[indent..]);
     let after_key = &line[key_stop..];
@@ -350,7 +399,7 @@ fn replace_value(line: &str, value: &str) -> String {
     };
     let note = comment_start(after_key).map_or("", |at| &after_key[at..]);
     let note = if note.is_empty() { String::new() } else { format!(" {note}") };
-    format!("{}{separator}{}{note}", &line[..key_stop], quote(value))
+    format!("{}{separator}{value}{note}", &line[..key_stop])
 }
 
 /// Byte position of a note behind a value: a `#` that begins a word outside quotes.
@@ -473,6 +522,30 @@ mod tests {
             let (at, why) = OptionFile::parse(text).unwrap_err();
             assert!(at == line && why.contains(part), "{text}: {at} {why}");
         }
+    }
+
+    #[test]
+    fn places_are_columns_of_characters() {
+        let file = OptionFile::parse("a = 1\n  b\té\nflag\nempty = # note\n  --ü: x\n").unwrap();
+        let found: Vec<_> = file.entries.iter().map(|e| (e.column, e.value_column)).collect();
+        assert_eq!(found, [(1, 5), (3, 5), (1, 1), (1, 1), (3, 8)]);
+    }
+
+    #[test]
+    fn every_bad_line_is_told_and_the_rest_is_read() {
+        let (file, bad) = OptionFile::parse_all("[volttron\na = 1\n= x\nb = 'c\n");
+        assert_eq!(bad.iter().map(|b| b.0).collect::<Vec<_>>(), [1, 3, 4]);
+        assert_eq!(file.get(&[], "a").as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn names_are_written_in_quotes() {
+        let mut file = OptionFile::parse("[volttron]\ninstance-name = old # note\n").unwrap();
+        assert!(file.set_quoted("volttron", "instance-name", "site 1"));
+        assert!(!file.set_quoted("volttron", "instance-name", "site 1"));
+        assert!(file.set_quoted("volttron", "other", "x"));
+        assert_eq!(file.render(), "[volttron]\ninstance-name = \"site 1\" # note\nother = \"x\"\n");
+        assert_eq!(file.get(&["volttron"], "other").as_deref(), Some("x"));
     }
 
     #[test]

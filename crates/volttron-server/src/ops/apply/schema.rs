@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use volttron_utils::config::place_of;
 
 use super::super::OpError;
-use crate::options::{managed, nearest_of};
+use crate::nearest::nearest;
+use crate::options::managed;
 
 /// How many faults one message shows.
 const MAX_SHOWN: usize = 10;
@@ -76,7 +77,7 @@ impl Text {
         let known = schema.pointer(&format!("{place}/properties")).and_then(Value::as_object);
         let names: Vec<&str> = known.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
         let explain = |key: &String| {
-            let hint = match nearest_of(names.iter().copied(), key) {
+            let hint = match nearest(names.iter().copied(), key) {
                 Some(near) => format!("; did you mean {near}?"),
                 None if names.len() <= 12 => format!("; known are {}", names.join(", ")),
                 None => String::new(),

@@ -1,13 +1,19 @@
-//! The store of a platform that does not run, for `vctl`: the same plans, written the same way.
+//! The store of a platform that does not run, for `vctl` and `vcfg`: the same plans, written the same way. And what
+//! `volttron --check-config` finds wrong with it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 use volttron_utils::home::Home;
 use volttron_utils::jsonrpc::RpcError;
+use volttron_utils::{files, json};
 
 use super::writer::{self, Wish};
 use super::{ConfigStore, edit, metadata, now, report};
+
+/// Largest store that is looked at.
+const LOOK_MAX_BYTES: u64 = 256 << 20;
 
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +60,38 @@ pub fn apply(home: &Home, transaction: Value) -> Result<Value, OfflineError> {
     Ok(report(&news, wished))
 }
 
+/// What of the stores a start would put aside, each with the file and the reason. Nothing is written.
+pub fn unreadable(home: &Home) -> Vec<(PathBuf, String)> {
+    let Ok(entries) = std::fs::read_dir(home.configuration_store()) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|e| e == "store"));
+    paths.sort();
+    let mut bad = Vec::new();
+    for path in paths {
+        let members =
+            files::read_bounded(&path, LOOK_MAX_BYTES).map_err(|e| e.to_string()).and_then(|text| match text
+                .is_empty()
+            {
+                true => Ok(Map::new()),
+                false => json::from_slice::<Map<String, Value>>(text.as_bytes()).map_err(|e| e.to_string()),
+            });
+        match members {
+            Err(why) => bad.push((path, format!("this is not a readable configuration store: {why}"))),
+            Ok(members) => {
+                let rejected = Store::load(members).1;
+                bad.extend(rejected.into_iter().map(|(name, _, why)| {
+                    (path.clone(), format!("configuration {name:?} would be put aside: {why}"))
+                }));
+            }
+        }
+    }
+    bad
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use serde_json::json;
 
     use super::*;
@@ -75,5 +111,19 @@ mod tests {
         assert_eq!((&all["a"]["config"]["data"], &all["b"]["x/y"]["data"]), (&json!("{}"), &json!("[1]")));
         apply(&home, json!({"a": {"delete": ["Config"]}})).unwrap();
         assert_eq!(read(&home).unwrap().len(), 1);
+    }
+    #[test]
+    fn what_a_start_would_put_aside_is_told_and_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path()).unwrap();
+        fs::create_dir(home.configuration_store()).unwrap();
+        let file = |name: &str, text: &str| fs::write(home.configuration_store().join(name), text).unwrap();
+        file("a.store", r#"{"x":{"type":"json","data":"{"},"y":{"type":"raw","data":""}}"#);
+        file("b.store", "{");
+        file("c.store", "");
+        let bad = unreadable(&home);
+        assert_eq!(bad.len(), 2, "{bad:?}");
+        assert!(bad[0].1.contains("\"x\"") && bad[1].0.ends_with("b.store"));
+        assert!(home.configuration_store().join("b.store").exists());
     }
 }

@@ -1,0 +1,113 @@
+//! A program at a terminal of its own, and the person in front of it.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+/// How long a question may let wait for it; guards against hanging.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// A program whose standard streams are a pseudo-terminal; killed when dropped.
+pub struct Terminal {
+    child: Child,
+    keyboard: File,
+    screen: Receiver<Vec<u8>>,
+    /// Everything that was shown.
+    shown: String,
+    /// How much of it was waited for.
+    seen: usize,
+}
+
+impl Terminal {
+    /// Starts the program.
+    ///
+    /// # Panics
+    /// If there is no terminal to be had or the program does not start.
+    pub fn start(command: &mut Command) -> Self {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
+        grantpt(&master).and_then(|()| unlockpt(&master)).expect("a usable pseudo-terminal");
+        let name = ptsname(&master, Vec::new()).expect("its name");
+        let flags = OFlags::RDWR | OFlags::NOCTTY;
+        let open = || -> OwnedFd {
+            rustix::fs::open(name.as_c_str(), flags, Mode::empty()).expect("its other side")
+        };
+        let child = command.stdin(open()).stdout(Stdio::from(open())).stderr(Stdio::from(open())).spawn();
+        // The command holds the other side as well, which would keep the screen open for ever.
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let keyboard = File::from(master);
+        let mut reader = keyboard.try_clone().expect("the screen");
+        let (sender, screen) = channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            // An error is how a terminal tells that nobody is at its other side any more.
+            while let Ok(n @ 1..) = reader.read(&mut buffer) {
+                if sender.send(buffer[..n].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { child: child.expect("start the program"), keyboard, screen, shown: String::new(), seen: 0 }
+    }
+
+    /// Waits for a text that was not waited for yet.
+    ///
+    /// # Panics
+    /// If it does not come.
+    pub fn expect(&mut self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(at) = self.shown[self.seen..].find(text) {
+                self.seen += at + text.len();
+                return;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.screen.recv_timeout(left) {
+                Ok(bytes) => self.shown.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    panic!("{text:?} was not shown after {:?} of {}", &self.shown[..self.seen], self.shown)
+                }
+            }
+        }
+    }
+
+    /// Types a line.
+    pub fn answer(&mut self, line: &str) {
+        self.keyboard.write_all(format!("{line}\n").as_bytes()).expect("type a line");
+    }
+
+    /// Waits for a question and types its answer.
+    pub fn dialogue(&mut self, lines: &[(&str, &str)]) {
+        for (question, answer) in lines {
+            self.expect(question);
+            self.answer(answer);
+        }
+    }
+
+    /// Asks the program to end, with SIGTERM.
+    pub fn interrupt(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signal the program");
+    }
+
+    /// Waits for the end of the program; how it ended and everything that was shown.
+    pub fn end(mut self) -> (ExitStatus, String) {
+        let status = self.child.wait().expect("wait for the program");
+        while let Ok(bytes) = self.screen.recv() {
+            self.shown.push_str(&String::from_utf8_lossy(&bytes));
+        }
+        (status, std::mem::take(&mut self.shown))
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
