@@ -44,10 +44,14 @@ pub(super) fn update(home: &Home, given: &[String]) -> Result<(), CfgError> {
     let _lock = HomeLock::take(home, Duration::ZERO).map_err(|_| running(home))?;
     let wishes: Map<String, Value> =
         transaction.into_iter().map(|(identity, set)| (identity, json!({"set": set}))).collect();
-    offline::apply(home, Value::Object(wishes)).map_err(|error| match error {
-        OfflineError::Refused(why) => CfgError::Known(format!("{why}; nothing was changed")),
-        OfflineError::Store(error) => CfgError::Known(error.to_string()),
-    })
+    match offline::apply(home, Value::Object(wishes)) {
+        Ok(_) => Ok(()),
+        Err(OfflineError::Refused(why)) => {
+            let why = why.detail().map_or_else(|| why.to_string(), str::to_owned);
+            Err(CfgError::Known(format!("{why}; nothing was changed")))
+        }
+        Err(OfflineError::Store(error)) => Err(CfgError::Known(error.to_string())),
+    }
 }
 
 fn running(home: &Home) -> CfgError {

@@ -10,6 +10,7 @@ use volttron_utils::jsonrpc::RpcError;
 use volttron_utils::{files, json};
 
 use super::writer::{self, Wish};
+use super::store::Store;
 use super::{ConfigStore, edit, metadata, now, report};
 
 /// Largest store that is looked at.
@@ -33,7 +34,7 @@ pub fn read(home: &Home) -> Result<BTreeMap<String, Value>, OfflineError> {
     }
     let store = ConfigStore::load(home)?;
     let state = store.shared.state();
-    let members = |s: &super::Store| -> Map<String, Value> {
+    let members = |s: &Store| -> Map<String, Value> {
         s.all().into_iter().map(|(name, entry)| (name, metadata(&entry))).collect()
     };
     Ok(state.stores.iter().map(|(identity, s)| (identity.clone(), Value::Object(members(s)))).collect())
