@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod page;
+mod pictures;
 mod reference;
 mod shell;
 
@@ -18,6 +19,12 @@ fn docs() -> PathBuf {
     sources().parent().expect("the workspace").join("docs")
 }
 
+/// A directory of whoever runs the tests: what a variable says, or where it is otherwise.
+fn of_the_user(variable: &str, otherwise: &str) -> String {
+    let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
+    std::env::var(variable).unwrap_or_else(|_| home.join(otherwise).display().to_string())
+}
+
 /// Follows a page of the documentation as somebody with an empty home directory does.
 fn follow(name: &str) {
     let markdown = fs::read_to_string(docs().join(name)).expect("the page");
@@ -30,15 +37,11 @@ fn follow(name: &str) {
     std::os::unix::fs::symlink(generated::target(), cache.join("target")).expect("a link");
     let programs = program("vctl").parent().expect("a directory").display().to_string();
     let path = std::env::var("PATH").unwrap_or_default();
-    let user = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
-    let tools = |variable: &str, otherwise: &str| {
-        std::env::var(variable).unwrap_or_else(|_| user.join(otherwise).display().to_string())
-    };
     let variables = [
         ("HOME", home.path().display().to_string()),
         ("PATH", format!("{programs}:{path}")),
-        ("CARGO_HOME", tools("CARGO_HOME", ".cargo")),
-        ("RUSTUP_HOME", tools("RUSTUP_HOME", ".rustup")),
+        ("CARGO_HOME", of_the_user("CARGO_HOME", ".cargo")),
+        ("RUSTUP_HOME", of_the_user("RUSTUP_HOME", ".rustup")),
         ("CARGO_NET_OFFLINE", "true".to_owned()),
         ("CARGO_TARGET_DIR", generated::target().display().to_string()),
         ("LANG", "C.UTF-8".to_owned()),

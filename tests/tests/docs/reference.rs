@@ -10,7 +10,15 @@ use volttron_tests::programs::program;
 use super::docs;
 
 /// In the order of the page.
-const PROGRAMS: [&str; 2] = ["volttron", "vctl"];
+const PROGRAMS: [&[&str]; 7] = [
+    &["volttron"],
+    &["volttron", "up"],
+    &["volttron", "down"],
+    &["vctl"],
+    &["vcfg"],
+    &["start-volttron"],
+    &["stop-volttron"],
+];
 
 const INTRODUCTION: &str = "# Command line\n\n\
     What `--help` says, of every command. Made from the programs; see `tests/tests/docs/reference.rs`.\n";
@@ -48,7 +56,7 @@ fn own_part(help: &str, of_command: bool) -> Vec<&str> {
 fn describe(page: &mut String, words: &[String]) {
     let help = help(words);
     let level = "#".repeat(words.len() + 1);
-    let shown = own_part(&help, words.len() > 1);
+    let shown = own_part(&help, words[0] == "vctl" && words.len() > 1);
     let _ = write!(page, "\n{level} {}\n\n```text\n{}\n```\n", words.join(" "), shown.join("\n").trim());
     for name in subcommands(&help) {
         describe(page, &[words, &[name]].concat());
@@ -58,8 +66,8 @@ fn describe(page: &mut String, words: &[String]) {
 #[test]
 fn the_reference_is_what_the_programs_say() {
     let mut page = INTRODUCTION.to_owned();
-    for name in PROGRAMS {
-        describe(&mut page, &[name.to_owned()]);
+    for words in PROGRAMS {
+        describe(&mut page, &words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
     }
     let file = docs().join("cli.md");
     if std::env::var_os("VOLTTRON_WRITE_DOCS").is_some() {

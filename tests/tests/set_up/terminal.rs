@@ -2,14 +2,14 @@
 
 use std::fs;
 
-use volttron_tests::terminal::Terminal;
+use volttron_tests::terminal::Dialogue;
 
 use crate::site::Site;
 
 #[test]
 fn every_branch_of_the_questions() {
     let site = Site::new();
-    let mut terminal = Terminal::start(&mut site.command_at_home("volttron-cfg"));
+    let mut terminal = Dialogue::start(&mut site.command_at_home("volttron-cfg"));
     let port = site.port.to_string();
     let other = site.write("../other.txt", "neither");
     let certificate = site.write("../site.crt", "-----BEGIN CERTIFICATE-----\n");
@@ -65,7 +65,7 @@ fn every_branch_of_the_questions() {
 #[test]
 fn web_over_http_and_certificates_that_are_there() {
     let site = Site::new();
-    let start = |site: &Site| Terminal::start(&mut site.vcfg());
+    let start = |site: &Site| Dialogue::start(&mut site.vcfg());
     let mut terminal = start(&site);
     let port = site.port.to_string();
     terminal.dialogue(&[
@@ -108,7 +108,7 @@ fn web_over_http_and_certificates_that_are_there() {
 #[test]
 fn another_home_is_refused_and_nothing_is_written() {
     let site = Site::new();
-    let mut terminal = Terminal::start(&mut site.command_at_home("vcfg"));
+    let mut terminal = Dialogue::start(&mut site.command_at_home("vcfg"));
     terminal.dialogue(&[("attempting to setup? [Y]: ", "n")]);
     let (status, shown) = terminal.end();
     assert_eq!(status.code(), Some(1), "{shown}");
@@ -120,7 +120,7 @@ fn another_home_is_refused_and_nothing_is_written() {
 fn a_signal_takes_the_platform_down_that_was_started() {
     let site = Site::new();
     let mut command = site.vcfg();
-    let mut terminal = Terminal::start(command.args(["--agent", "listener"]));
+    let mut terminal = Dialogue::start(command.args(["--agent", "listener"]));
     terminal.expect("Should the agent autostart? [N]: ");
     let platform = site.pid();
     terminal.interrupt();

@@ -1,8 +1,9 @@
 //! The command line of `vcfg`, as clap reads it.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Set up a VOLTTRON platform by answering questions.
 #[derive(Debug, Parser)]
@@ -104,19 +105,23 @@ pub(super) enum Command {
     },
 }
 
-/// A complaint about the command line in the form that scripts know: usage first.
-pub(super) fn usage_error(error: &clap::Error) -> String {
+/// A complaint about a command line, in the form that scripts know: usage first. Not every error of clap brings the
+/// usage along, so it is asked for.
+pub(super) fn usage_error(error: &clap::Error, line: &[OsString]) -> String {
+    let mut program = Cli::command();
+    let verb = line.iter().find_map(|word| program.find_subcommand(word).map(|c| c.get_name().to_owned()));
+    let usage = match verb.and_then(|name| program.find_subcommand_mut(name)) {
+        Some(verb) => verb.render_usage(),
+        None => program.render_usage(),
+    };
+    let usage = usage.to_string();
     let text = error.render().to_string();
-    let usage =
-        text.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or("vcfg [OPTIONS] [COMMAND]");
     let first = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
-    format!("usage: {usage}\nvcfg: error: {first}\nTry `vcfg --help`.")
+    format!("usage: {}\nvcfg: error: {first}\nTry `vcfg --help`.", usage.trim_start_matches("Usage: "))
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -146,9 +151,10 @@ mod tests {
                 "usage: vcfg update-config-store [-h] --metadata-file",
             ),
             ("vcfg --agent a --list-agents", "cannot be used with"),
-            ("vcfg --nope", "unexpected argument"),
+            ("vcfg --nope", "usage: vcfg [OPTIONS] [COMMAND]\nvcfg: error: unexpected argument"),
         ] {
-            let text = usage_error(&Cli::try_parse_from(line.split(' ')).unwrap_err());
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let text = usage_error(&Cli::try_parse_from(&words).unwrap_err(), &words);
             assert!(text.starts_with("usage: vcfg") && text.contains(part), "{line}: {text}");
         }
     }

@@ -62,14 +62,15 @@ impl CfgError {
 
 /// Runs the program.
 pub fn main(command_line: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(command_line) {
+    let line: Vec<OsString> = command_line.into_iter().collect();
+    let cli = match Cli::try_parse_from(&line) {
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => {
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            Output::default().complain(&args::usage_error(&error));
+            Output::default().complain(&args::usage_error(&error, &line));
             return ExitCode::from(2);
         }
     };

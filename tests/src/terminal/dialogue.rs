@@ -1,20 +1,18 @@
-//! A program at a terminal of its own, and the person in front of it.
+//! A program that asks, and the person who answers.
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Mode, OFlags};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use super::{inside, pair};
 
 /// How long a question may let wait for it; guards against hanging.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A program whose standard streams are a pseudo-terminal; killed when dropped.
-pub struct Terminal {
+pub struct Dialogue {
     child: Child,
     keyboard: File,
     screen: Receiver<Vec<u8>>,
@@ -24,23 +22,16 @@ pub struct Terminal {
     seen: usize,
 }
 
-impl Terminal {
+impl Dialogue {
     /// Starts the program.
     ///
     /// # Panics
     /// If there is no terminal to be had or the program does not start.
     pub fn start(command: &mut Command) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
-        grantpt(&master).and_then(|()| unlockpt(&master)).expect("a usable pseudo-terminal");
-        let name = ptsname(&master, Vec::new()).expect("its name");
-        let flags = OFlags::RDWR | OFlags::NOCTTY;
-        let open = || -> OwnedFd {
-            rustix::fs::open(name.as_c_str(), flags, Mode::empty()).expect("its other side")
-        };
-        let child = command.stdin(open()).stdout(Stdio::from(open())).stderr(Stdio::from(open())).spawn();
+        let (keyboard, path) = pair();
+        let child = command.stdin(inside(&path)).stdout(inside(&path)).stderr(inside(&path)).spawn();
         // The command holds the other side as well, which would keep the screen open for ever.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let keyboard = File::from(master);
         let mut reader = keyboard.try_clone().expect("the screen");
         let (sender, screen) = channel();
         std::thread::spawn(move || {
@@ -105,7 +96,7 @@ impl Terminal {
     }
 }
 
-impl Drop for Terminal {
+impl Drop for Dialogue {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
