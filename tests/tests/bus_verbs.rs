@@ -38,3 +38,18 @@ fn what_is_published_is_shown_and_methods_answer() {
     let failed = platform.vctl(&["sub", "nothing/", "--count", "1", "--for", "0.1"]);
     assert_eq!(failed.status.code(), Some(75));
 }
+
+#[test]
+fn a_misspelt_peer_or_method_is_guessed() {
+    let platform = Platform::start();
+    for (peer, method, said) in [
+        ("contrl", "list_agents", "'contrl' is not connected to the platform; did you mean control?"),
+        ("control", "list_agent", "did you mean list_agents?"),
+        ("nothing-like-it", "x", "'nothing-like-it' is not connected to the platform\n"),
+    ] {
+        let output = platform.vctl(&["call", peer, method]);
+        assert_eq!(output.status.code(), Some(20), "{output:?}");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains(said), "{text}");
+    }
+}

@@ -7,7 +7,7 @@ mod reference;
 mod shell;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use page::Step;
 use shell::Shell;
@@ -25,16 +25,20 @@ fn of_the_user(variable: &str, otherwise: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| home.join(otherwise).display().to_string())
 }
 
+/// Lets `vctl install` of this home build agents with what is built already.
+fn build_with_what_is_built(home: &Path) {
+    let cache = home.join("cache");
+    fs::create_dir_all(&cache).expect("a directory");
+    fs::create_dir_all(generated::target()).expect("a directory");
+    std::os::unix::fs::symlink(generated::target(), cache.join("target")).expect("a link");
+}
+
 /// Follows a page of the documentation as somebody with an empty home directory does.
 fn follow(name: &str) {
     let markdown = fs::read_to_string(docs().join(name)).expect("the page");
     let home = tempfile::tempdir().expect("a home directory");
     generated::workshop_in(home.path());
-    // Agents are built with what is built already.
-    let cache = home.path().join(".volttron/cache");
-    fs::create_dir_all(&cache).expect("a directory");
-    fs::create_dir_all(generated::target()).expect("a directory");
-    std::os::unix::fs::symlink(generated::target(), cache.join("target")).expect("a link");
+    build_with_what_is_built(&home.path().join(".volttron"));
     let programs = program("vctl").parent().expect("a directory").display().to_string();
     let path = std::env::var("PATH").unwrap_or_default();
     let variables = [

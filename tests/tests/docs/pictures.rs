@@ -12,7 +12,7 @@ use volttron_tests::programs::program;
 use volttron_tests::pump::{Does, Pump};
 use volttron_tests::terminal::{Screen, picture};
 
-use super::{docs, of_the_user};
+use super::{build_with_what_is_built, docs, of_the_user};
 
 /// Columns and rows of all of them.
 const SIZE: (u16, u16) = (100, 40);
@@ -30,7 +30,10 @@ impl Site {
     fn start() -> Self {
         let work = tempfile::Builder::new().prefix("ana").tempdir().expect("a directory");
         generated::workshop_in(work.path());
-        Self { platform: Platform::start(), work }
+        let mut platform = Platform::prepare();
+        build_with_what_is_built(platform.home());
+        platform.launch();
+        Self { platform, work }
     }
 
     fn command(&self, words: &[&str]) -> Command {
@@ -41,8 +44,7 @@ impl Site {
             .env("LANG", "C.UTF-8")
             .env("CARGO_HOME", of_the_user("CARGO_HOME", ".cargo"))
             .env("RUSTUP_HOME", of_the_user("RUSTUP_HOME", ".rustup"))
-            .env("CARGO_NET_OFFLINE", "true")
-            .env("CARGO_TARGET_DIR", generated::target());
+            .env("CARGO_NET_OFFLINE", "true");
         command
     }
 

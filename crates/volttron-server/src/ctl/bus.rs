@@ -12,7 +12,7 @@ use volttron_client::{CallError, Publication, PublishError};
 use super::numbers::{seconds_of, whole};
 use super::output::Output;
 use super::{Vctl, render};
-use crate::ops::{OpError, Session};
+use crate::ops::{OpError, Session, rpc};
 
 /// How often a command that listens looks whether the platform is still there.
 const LOOK: Duration = Duration::from_millis(200);
@@ -98,7 +98,10 @@ pub(super) async fn call(vctl: &Vctl, args: CallArgs, out: &mut Output) -> Resul
     let params = Params::new(args.args.iter().map(|a| value(a)).collect(), kwargs);
     let session = vctl.connect().await?;
     let call = session.cx().call(&args.peer, &args.method).params(params).timeout(session.timeout());
-    let answer = call.send_value().await?;
+    let answer = match call.send_value().await {
+        Ok(answer) => answer,
+        Err(error) => return Err(rpc::misnamed(&session, error).await),
+    };
     out.print(&render::pretty(&answer));
     session.close().await;
     Ok(0)

@@ -77,6 +77,14 @@ pub enum OpError {
     /// The platform refused or did not answer.
     #[error("{0}")]
     Call(#[from] CallError),
+    /// Who or what was called is not there, but something of nearly that name is.
+    #[error("{error}; did you mean {meant}?")]
+    Misnamed {
+        /// What became of the call.
+        error: CallError,
+        /// The near name.
+        meant: String,
+    },
 }
 
 impl OpError {
@@ -87,7 +95,7 @@ impl OpError {
             Self::Rules(e) => e.code(),
             Self::Usage(_) | Self::New(new::NewError::Answer { .. }) => 2,
             _ if self.is_timeout() => 75,
-            Self::Call(_) => 20,
+            Self::Call(_) | Self::Misnamed { .. } => 20,
             Self::Refused(_)
             | Self::Install(_)
             | Self::New(_)

@@ -10,6 +10,7 @@ use volttron_client::{CallError, CallErrorKind};
 use volttron_utils::identity;
 
 use super::{OpError, Session, agents};
+use crate::nearest::nearest;
 
 /// Most that a peer may take to describe itself.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -65,6 +66,22 @@ pub async fn methods(session: &Session, wanted: &[String]) -> Result<Vec<Methods
         (peer, answer)
     };
     Ok(stream::iter(peers).map(ask).buffered(AT_ONCE).collect().await)
+}
+
+/// A call that found nobody, or no such method, with the name that was probably meant.
+pub async fn misnamed(session: &Session, error: CallError) -> OpError {
+    let (typed, names) = match &error {
+        CallError::Unreachable { peer } => (peer, agents::peerlist(session).await.unwrap_or_default()),
+        CallError::NoSuchMethod { peer, method } => {
+            let known = methods(session, std::slice::from_ref(peer)).await.unwrap_or_default();
+            (method, known.into_iter().flat_map(|(_, names)| names.unwrap_or_default()).collect())
+        }
+        _ => return error.into(),
+    };
+    match nearest(names.iter().map(String::as_str), typed).map(str::to_owned) {
+        Some(meant) => OpError::Misnamed { error, meant },
+        None => error.into(),
+    }
 }
 
 /// What a peer tells about these methods of its own, in their order.
