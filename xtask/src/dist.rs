@@ -7,6 +7,7 @@ use std::thread;
 use volttron_test_registry::{Registry, Server, pack};
 
 use crate::shell::{Outcome, cargo, step, target_dir, workspace_root};
+use crate::test_peers;
 
 /// Options of `cargo xtask dist`.
 #[derive(clap::Args)]
@@ -52,9 +53,12 @@ pub fn run(args: &Args) -> Outcome {
     args.serve.map_or(Ok(()), |port| serve(&registry, port))
 }
 
-/// The long test of `tests/tests/registry/`.
+/// The long test of `tests/tests/registry/`, Python agents included.
 fn check() -> Outcome {
+    let peers = test_peers::set_up()?;
+    step("build the programs", cargo().args(["build", "--workspace", "--bins"]))?;
     let mut test = cargo();
+    test.env("VOLTTRON_TEST_PYTHON", &peers.python).env("VOLTTRON_TEST_REQUIRE_PEERS", "1");
     test.args(["test", "--quiet", "--workspace", "--test", "registry", "--", "--ignored", "--nocapture"]);
     step("from the registry alone", &mut test)
 }

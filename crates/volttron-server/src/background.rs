@@ -97,9 +97,9 @@ fn why(status: ExitStatus, log: &Path, begin: u64) -> String {
     if let Some(last) = text.lines().rev().find_map(|line| line.strip_prefix(LAST_WORDS)) {
         return last.to_owned();
     }
-    let lines: Vec<&str> = text.lines().rev().filter(|l| !l.trim().is_empty()).take(LINES).collect();
-    let shown: String = lines.iter().rev().map(|line| format!("\n  {line}")).collect();
-    format!("volttron ended ({status}); the end of {}:{shown}", log.display())
+    let mut lines: Vec<&str> = text.lines().rev().filter(|l| !l.trim().is_empty()).take(LINES).collect();
+    lines.reverse();
+    format!("volttron ended ({status}); the end of {}:\n  {}", log.display(), lines.join("\n  "))
 }
 
 fn tail(path: &Path, begin: u64) -> io::Result<String> {

@@ -65,7 +65,9 @@ pub fn text(svg: &str) -> Vec<String> {
 fn runs(screen: &vt100::Screen, row: u16) -> Vec<(Style, String)> {
     let mut runs: Vec<(Style, String)> = Vec::new();
     for column in 0..screen.size().1 {
-        let Some(cell) = screen.cell(row, column).filter(|cell| !cell.is_wide_continuation()) else { continue };
+        let Some(cell) = screen.cell(row, column).filter(|cell| !cell.is_wide_continuation()) else {
+            continue;
+        };
         let mut style = Style {
             ink: colour(cell.fgcolor()).unwrap_or_else(|| INK.to_owned()),
             paper: colour(cell.bgcolor()),

@@ -95,7 +95,9 @@ impl Screen {
     /// Whether the terminal shows what is typed and hands it on in lines.
     pub fn is_cooked(&self) -> bool {
         tcgetattr(self.inside.as_ref().expect("kept until the end"))
-            .expect("modes").local_modes.contains(LocalModes::ICANON | LocalModes::ECHO)
+            .expect("modes")
+            .local_modes
+            .contains(LocalModes::ICANON | LocalModes::ECHO)
     }
 
     /// Waits for the end of the program; how it ended, and the screen as it left it.

@@ -101,10 +101,16 @@ fn compare(name: &str, title: &str, screen: &vt100::Screen) {
 fn the_pictures_show_what_the_programs_show() {
     let site = Site::start();
     let at = |name: &str| program(name).display().to_string();
-    for (agent, identity) in [("volttron-platform-driver", "platform.driver"), ("volttron-listener", "ears")] {
+    for (agent, identity) in [("volttron-platform-driver", "platform.driver"), ("volttron-listener", "ears")]
+    {
         site.platform.vctl_ok(&["install", &at(agent), "--vip-identity", identity, "--start"]);
     }
-    site.platform.vctl_ok(&["install", &at("volttron-sql-historian"), "--vip-identity", "platform.historian"]);
+    site.platform.vctl_ok(&[
+        "install",
+        &at("volttron-sql-historian"),
+        "--vip-identity",
+        "platform.historian",
+    ]);
     let made = site.command(&["vctl", "new", "agent", "pump-watch", "--yes", "--author", "Ana"]).output();
     assert!(made.expect("run vctl").status.success());
 
@@ -129,7 +135,11 @@ fn the_pictures_show_what_the_programs_show() {
     let programs = tempfile::tempdir().expect("a directory");
     let path = Pump::write(programs.path(), "1.0.0", Does::Ends(3)).display().to_string();
     site.platform.vctl_ok(&["install", &path, "--vip-identity", "pump", "--tag", "pump"]);
-    compare("error-start", "An agent that does not come up", &site.shown(&["vctl", "start", "--tag", "pump"]));
+    compare(
+        "error-start",
+        "An agent that does not come up",
+        &site.shown(&["vctl", "start", "--tag", "pump"]),
+    );
 
     site.platform.configure("vip-adress = tcp://127.0.0.1:22916");
     compare("doctor", "vctl doctor", &site.shown(&["vctl", "doctor"]));

@@ -86,7 +86,10 @@ fn what_keeps_it_from_starting_is_told() {
     {
         let output = run(site.command_at_home(program).args(args));
         assert_eq!(output.status.code(), Some(code), "{program} {args:?}: {output:?}");
-        assert!(stderr(&output).contains("it is in use; another platform or program listens there"), "{program} {args:?}: {output:?}");
+        assert!(
+            stderr(&output).contains("it is in use; another platform or program listens there"),
+            "{program} {args:?}: {output:?}"
+        );
         assert!(!site.is_up());
     }
     drop(held);

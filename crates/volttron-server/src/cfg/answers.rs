@@ -82,7 +82,9 @@ pub(super) fn collect(cli: &Cli) -> Result<BTreeMap<String, String>, CfgError> {
         (cli.autostart, &["historian-autostart", "driver-autostart", "listener-autostart"]),
     ] {
         if on {
-            keys.iter().for_each(|key| set(key, "Y"));
+            for key in keys {
+                set(key, "Y");
+            }
         }
     }
     // `tcp://host:port` answers two questions.

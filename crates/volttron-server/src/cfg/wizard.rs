@@ -425,10 +425,9 @@ fn valid_port(text: &str) -> Result<String, String> {
 /// A file that can be read; its path.
 fn readable(text: &str) -> Result<String, io::Error> {
     let path = expand(text.trim());
-    fs::File::open(&path).and_then(|file| file.metadata()).and_then(|meta| match meta.is_file() {
-        true => Ok(path),
-        false => Err(io::Error::other("this is not a file")),
-    })
+    fs::File::open(&path)
+        .and_then(|file| file.metadata())
+        .and_then(|meta| if meta.is_file() { Ok(path) } else { Err(io::Error::other("this is not a file")) })
 }
 
 /// A file that can be what it is said to be; its path.

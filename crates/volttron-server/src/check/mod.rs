@@ -11,6 +11,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
+use volttron_utils::home::Home;
 
 use crate::options::check::{Checked, Fault, check};
 
@@ -30,7 +31,7 @@ pub fn main(line: &[OsString], json: bool) -> ExitCode {
     let text = if json {
         let value = json!({
             "ok": serious == 0,
-            "home": home.as_ref().map(|home| home.path()),
+            "home": home.as_ref().map(Home::path),
             "problems": faults.iter().map(as_json).collect::<Vec<_>>(),
             "files": read,
         });

@@ -36,7 +36,8 @@ impl Coded for OpError {
             Self::Backup(e) => e.coded(),
             Self::Migrate(e) => e.coded(),
             Self::Connect(e) => e.coded(),
-            Self::Call(e) | Self::Misnamed { error: e, .. } => e.coded(),
+            Self::Call(e) => e.coded(),
+            Self::Misnamed { error, .. } => error.coded(),
         }
     }
 }

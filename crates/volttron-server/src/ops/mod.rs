@@ -81,7 +81,7 @@ pub enum OpError {
     #[error("{error}; did you mean {meant}?")]
     Misnamed {
         /// What became of the call.
-        error: CallError,
+        error: Box<CallError>,
         /// The near name.
         meant: String,
     },

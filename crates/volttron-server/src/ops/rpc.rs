@@ -79,7 +79,7 @@ pub async fn misnamed(session: &Session, error: CallError) -> OpError {
         _ => return error.into(),
     };
     match nearest(names.iter().map(String::as_str), typed).map(str::to_owned) {
-        Some(meant) => OpError::Misnamed { error, meant },
+        Some(meant) => OpError::Misnamed { error: Box::new(error), meant },
         None => error.into(),
     }
 }

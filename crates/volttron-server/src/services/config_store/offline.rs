@@ -9,8 +9,8 @@ use volttron_utils::home::Home;
 use volttron_utils::jsonrpc::RpcError;
 use volttron_utils::{files, json};
 
-use super::writer::{self, Wish};
 use super::store::Store;
+use super::writer::{self, Wish};
 use super::{ConfigStore, edit, metadata, now, report};
 
 /// Largest store that is looked at.
@@ -70,11 +70,11 @@ pub fn unreadable(home: &Home) -> Vec<(PathBuf, String)> {
     let mut bad = Vec::new();
     for path in paths {
         let members =
-            files::read_bounded(&path, LOOK_MAX_BYTES).map_err(|e| e.to_string()).and_then(|text| match text
-                .is_empty()
-            {
-                true => Ok(Map::new()),
-                false => json::from_slice::<Map<String, Value>>(text.as_bytes()).map_err(|e| e.to_string()),
+            files::read_bounded(&path, LOOK_MAX_BYTES).map_err(|e| e.to_string()).and_then(|text| {
+                if text.is_empty() {
+                    return Ok(Map::new());
+                }
+                json::from_slice::<Map<String, Value>>(text.as_bytes()).map_err(|e| e.to_string())
             });
         match members {
             Err(why) => bad.push((path, format!("this is not a readable configuration store: {why}"))),
