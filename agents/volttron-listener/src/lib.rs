@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
+use volttron_client::program::OptionText;
 use volttron_client::utils::logging::Level;
 use volttron_client::{AgentError, Cx, Publication, Subscription, agent};
 
@@ -39,6 +40,19 @@ impl Default for Config {
             all_platforms: false,
         }
     }
+}
+
+/// The options, for `--describe`.
+pub fn options() -> Vec<OptionText> {
+    let default = Config::default();
+    vec![
+        ("agentid", default.agentid.into(), "Shown in the log, and published nowhere"),
+        ("message", default.message.into(), "What is logged at the start"),
+        ("heartbeat_period", default.heartbeat_period.into(), "Seconds between heartbeats"),
+        ("log-level", default.log_level.into(), "At which level publications are logged: a name or a number"),
+        ("topic", default.topic.into(), "Which topics are logged: all that begin with this"),
+        ("all_platforms", default.all_platforms.into(), "Log topics of other platforms, too"),
+    ]
 }
 
 /// The agent.

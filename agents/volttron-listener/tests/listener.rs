@@ -50,3 +50,11 @@ fn the_documented_configuration_is_the_default() {
     let config: Config = serde_json::from_value(parse_config(text).unwrap()).unwrap();
     assert_eq!(config, Config::default());
 }
+
+#[test]
+fn options_are_described_as_they_are_read() {
+    let described = serde_json::Value::from_iter(
+        volttron_listener::options().into_iter().map(|(key, default, _)| (key, default)),
+    );
+    assert_eq!(serde_json::from_value::<Config>(described).unwrap(), Config::default());
+}

@@ -5,14 +5,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use volttron_client::program::{Program, Start, StartError, run_with};
-use volttron_platform_driver::{PlatformDriver, limits};
+use volttron_client::program::{Program, Start, StartError, options_schema, run_with};
+use volttron_platform_driver::{PlatformDriver, limits, settings};
 
 fn main() -> ExitCode {
     let unusable = Arc::new(AtomicBool::new(false));
     let flag = unusable.clone();
     let make = |start: Start| ready(agent(&start, flag));
-    let code = run_with(&Program::new(volttron_client::package!(), "platform.driver"), make);
+    let program = Program::new(volttron_client::package!(), "platform.driver")
+        .config_schema(options_schema(settings::options()));
+    let code = run_with(&program, make);
     if unusable.load(Ordering::SeqCst) { ExitCode::FAILURE } else { code }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use volttron_client::driver::{DriverError, PublishFlags, Rows, Stagger};
+use volttron_client::program::OptionText;
 
 use crate::modbus::number::{Number, truth};
 
@@ -48,6 +49,60 @@ impl Default for MainSettings {
             },
         }
     }
+}
+
+/// The options of the main configuration, for `--describe`.
+pub fn options() -> Vec<OptionText> {
+    let default = MainSettings::default();
+    let (stagger, flags) = (default.stagger, default.flags);
+    vec![
+        (
+            "driver_scrape_interval",
+            stagger.per_device.as_secs_f64().into(),
+            "Seconds between the scrapes of one device of a group and the next",
+        ),
+        (
+            "group_offset_interval",
+            stagger.per_group.as_secs_f64().into(),
+            "Seconds that the scrapes of a device start later, times the number of its group",
+        ),
+        (
+            "publish_depth_first_all",
+            flags.depth_first_all.into(),
+            "Publish all points of a device at once: devices/campus/building/unit/all",
+        ),
+        (
+            "publish_breadth_first_all",
+            flags.breadth_first_all.into(),
+            "Publish all points at once under the reversed path: devices/all/unit/building/campus",
+        ),
+        (
+            "publish_depth_first",
+            flags.depth_first.into(),
+            "Publish each point: devices/campus/building/unit/point",
+        ),
+        (
+            "publish_breadth_first",
+            flags.breadth_first.into(),
+            "Publish each point under the reversed path: devices/point/unit/building/campus",
+        ),
+        (
+            "max_open_sockets",
+            Value::Null,
+            "Most connections to devices at a time; by default what the limit of open files allows. Needs a restart",
+        ),
+        (
+            "max_concurrent_publishes",
+            default.fixed.max_concurrent_publishes.into(),
+            "Most publications on their way at a time; 0 = no limit. Needs a restart",
+        ),
+        (
+            "scalability_test",
+            false.into(),
+            "Measure so many rounds as scalability_test_iterations says, log the times, and end",
+        ),
+        ("scalability_test_iterations", 3.into(), "Rounds to measure"),
+    ]
 }
 
 /// A first configuration that the process cannot run with.
@@ -268,6 +323,14 @@ fn group(config: &Map<String, Value>, warnings: &mut Vec<String>) -> u32 {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn options_are_described_as_they_are_read() {
+        let described: Map<String, Value> =
+            options().into_iter().map(|(key, default, _)| (key.to_owned(), default)).collect();
+        let read = MainSettings::default().updated(&Value::Object(described), true).expect("usable");
+        assert_eq!(read, (MainSettings::default(), Vec::new()));
+    }
 
     #[test]
     fn the_main_configuration_is_read_over_its_defaults() {

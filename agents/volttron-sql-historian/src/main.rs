@@ -5,14 +5,14 @@ use std::process::ExitCode;
 
 use serde_json::{Map, Value};
 use volttron_client::historian::HistorianAgent;
-use volttron_client::program::{Program, Start, StartError, run_with};
+use volttron_client::program::{Program, Start, StartError, options_schema, run_with};
 use volttron_client::utils::identity;
-use volttron_sql_historian::SqlHistorian;
+use volttron_sql_historian::{SqlHistorian, settings};
 
 fn main() -> ExitCode {
-    run_with(&Program::new(volttron_client::package!(), identity::PLATFORM_HISTORIAN), |start| {
-        ready(agent(&start))
-    })
+    let program = Program::new(volttron_client::package!(), identity::PLATFORM_HISTORIAN)
+        .config_schema(options_schema(settings::options()));
+    run_with(&program, |start| ready(agent(&start)))
 }
 
 /// The configuration file of the installation is the base; the store's entry `config` goes over it.

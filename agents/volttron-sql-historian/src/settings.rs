@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use volttron_client::historian::base_options;
 use volttron_client::historian::config::normalise_keys;
+use volttron_client::program::OptionText;
 
 /// How the database keeps its journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,25 @@ pub enum BadSettings {
         /// What was expected.
         why: String,
     },
+}
+
+/// The options of this historian: those that all historians have, and where its database is.
+pub fn options() -> Vec<OptionText> {
+    let mut all = base_options();
+    all.extend([
+        (
+            "connection",
+            json!({"type": "sqlite", "params": {"database": DEFAULT_DATABASE, "timeout": 10, "journal_mode": "wal"}}),
+            "The database: a file, by default in the agent's data directory; how many seconds to wait for its lock; \
+             `wal`, or `delete` for programs that read it without permission to write",
+        ),
+        (
+            "tables_def",
+            json!({"table_prefix": "", "data_table": "data", "topics_table": "topics", "meta_table": "meta"}),
+            "Names of the tables, and what is put before each with an underscore",
+        ),
+    ]);
+    all
 }
 
 fn bad(key: &str, why: &str) -> BadSettings {
@@ -197,6 +218,14 @@ mod tests {
 
     fn parse(v: &Value) -> Result<Settings, BadSettings> {
         Settings::parse(v.as_object().unwrap(), Path::new("/agent/data"))
+    }
+
+    #[test]
+    fn options_are_described_as_they_are_read() {
+        let described: Map<String, Value> =
+            options().into_iter().map(|(key, default, _)| (key.to_owned(), default)).collect();
+        let dir = Path::new("/data");
+        assert_eq!(Settings::parse(&described, dir), Settings::parse(&Map::new(), dir));
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub mod config;
 mod engine;
 mod flight;
 mod intake;
+mod options;
 mod pool;
 pub mod query;
 mod record;
@@ -37,6 +38,7 @@ pub use config::{HistorianConfig, Rule};
 pub use engine::{AskError, Engine, EngineOptions, InsertError};
 pub use flight::InFlight;
 pub use intake::Closed;
+pub use options::base_options;
 pub use record::{Captured, Meta, Record, Source};
 pub use store::{
     Cancel, Found, Handled, Limits, Query, QueryError, Reader, Row, Series, Store, StoreError, StoreFactory,
