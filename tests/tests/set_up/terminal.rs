@@ -130,3 +130,92 @@ fn a_signal_takes_the_platform_down_that_was_started() {
         (!site.is_up() && !std::path::Path::new(&format!("/proc/{platform}")).exists()).then_some(())
     });
 }
+
+#[test]
+fn every_agent_a_new_certificate_and_central_here() {
+    let site = Site::new();
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = held.local_addr().unwrap().port().to_string();
+    let port = site.port.to_string();
+    let mut terminal = Dialogue::start(&mut site.vcfg());
+    terminal.dialogue(&[
+        ("What type of message bus (rmq/zmq)? [zmq]: ", "ampq"),
+        ("Message type is not valid. Valid entries are zmq or rmq.", "zmq"),
+        ("What is the vip address? [tcp://127.0.0.1]: ", "127.0.0.1"),
+        ("Address is not valid.", ""),
+        ("What is the port for the vip address? [22916]: ", "70000"),
+        ("Port is not valid.", &taken),
+        ("ERROR: That address has already been bound to.", "tcp://192.0.2.1"),
+        ("What is the port for the vip address? ", &port),
+        ("cannot be bound on this machine", "tcp://127.0.0.1"),
+        ("What is the port for the vip address? ", &port),
+        ("What is the name of this instance? [volttron1]: ", "site1"),
+        ("Is this instance web enabled? [N]: ", "yes"),
+        ("Invalid response. Proper responses are:", "Y"),
+        ("What is the protocol for this instance? [https]: ", ""),
+        ("What is the port for this instance? [8443]: ", "0"),
+        ("Port is not valid.", ""),
+        ("Would you like to generate a new web certificate? [Y]: ", ""),
+        ("Create new root CA? [Y]: ", "Y"),
+        ("Country: [US]: ", ""),
+        ("State: ", "state"),
+        ("Location: ", "location"),
+        ("Organization: ", "org"),
+        ("Organization Unit: ", "unit"),
+        ("Is this an instance of volttron central? [N]: ", "Y"),
+        ("Should the agent autostart? [N]: ", "N"),
+        ("Will this instance be controlled by volttron central? [N]: ", "Y"),
+        ("Should the agent autostart? [N]: ", "N"),
+        ("Would you like to install a platform historian? [N]: ", "Y"),
+        ("Should the agent autostart? [N]: ", "Y"),
+        ("Would you like to install a platform driver? [N]: ", "Y"),
+        ("Would you like to install a fake device on the platform driver? [N]: ", "Y"),
+        ("Should the agent autostart? [N]: ", "N"),
+        ("Would you like to install a listener agent? [N]: ", "Y"),
+        ("Should the agent autostart? [N]: ", "N"),
+    ]);
+    terminal.expect("Finished configuration!");
+    let (status, shown) = terminal.end();
+    assert!(status.success() && shown.contains("certificates are not made yet"), "{shown}");
+    let listed = site.vctl(&["list"]);
+    let rows = String::from_utf8_lossy(&listed.stdout).lines().count();
+    assert!(rows >= 3, "{listed:?}");
+    assert!(site.home().join("agents/platform.historian/AUTOSTART").exists());
+    assert!(!site.is_up());
+}
+
+#[test]
+fn a_message_bus_that_is_not_built_ends_it() {
+    let site = Site::new();
+    let mut terminal = Dialogue::start(&mut site.vcfg());
+    terminal.dialogue(&[("(rmq/zmq)? [zmq]: ", "rmq")]);
+    let (status, shown) = terminal.end();
+    assert_eq!(status.code(), Some(1), "{shown}");
+    assert!(shown.contains("the RabbitMQ message bus is not built yet"), "{shown}");
+}
+
+#[test]
+fn a_platform_that_runs_is_asked_about_and_agents_may_be_replaced() {
+    let site = Site::new();
+    let up = site.command("volttron").args(["up", "--vhome"]).arg(site.home()).output().unwrap();
+    assert!(up.status.success(), "{up:?}");
+    let mut terminal = Dialogue::start(&mut site.vcfg());
+    terminal.dialogue(&[("Would you like to continue? [Y]: ", "N")]);
+    let (status, shown) = terminal.end();
+    assert_eq!(status.code(), Some(1), "{shown}");
+    for overwrite in [None, Some("N"), Some("Y")] {
+        let mut terminal = Dialogue::start(site.vcfg().args(["--agent", "listener"]));
+        terminal.dialogue(&[("Would you like to continue? [Y]: ", "")]);
+        if let Some(answer) = overwrite {
+            let question =
+                "Agent listener is already installed. Do you want to overwrite the current agent? [N]: ";
+            terminal.dialogue(&[(question, answer)]);
+        }
+        if overwrite != Some("N") {
+            terminal.dialogue(&[("Should the agent autostart? [N]: ", "N")]);
+        }
+        let (status, shown) = terminal.end();
+        assert!(status.success(), "{shown}");
+    }
+    assert!(site.is_up());
+}
