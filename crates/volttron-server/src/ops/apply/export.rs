@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use volttron_utils::config::{flag_value, parse_config, to_yaml};
 use volttron_utils::home::Home;
 
+use super::super::bugreport::secrets::is_secret_name;
 use super::super::{OpError, Session};
 use super::plan::user;
 use super::state::{Present, PresentAgent, Stores, gather};
@@ -15,10 +16,6 @@ use crate::auth::entry::{Entry, Mechanism};
 use crate::options::managed;
 use crate::services::auth::changes::is_own_user;
 use crate::supervisor::installed::Runtime;
-
-/// Parts of names of what holds a secret.
-const SECRET_NAMES: [&str; 8] =
-    ["password", "passwd", "passphrase", "secret", "token", "apikey", "privatekey", "accesskey"];
 
 /// A description.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -89,12 +86,6 @@ struct Writer<'a> {
     home: &'a Home,
     with_secrets: bool,
     left_out: Vec<String>,
-}
-
-/// A name that says it is the one of a secret.
-fn is_secret_name(name: &str) -> bool {
-    let name = name.to_lowercase().replace(['-', '_', ' '], "");
-    SECRET_NAMES.iter().any(|part| name.contains(part)) || name == "pwd"
 }
 
 /// The name of a member that seems to hold a secret.

@@ -2,7 +2,7 @@
 //!
 //! Every text of the archive goes through [`secrets`]: secrets are found in the home first, and masked wherever they occur.
 
-mod secrets;
+pub(super) mod secrets;
 
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
