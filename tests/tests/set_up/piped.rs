@@ -247,7 +247,7 @@ fn an_agent_that_cannot_be_had_is_told_and_the_rest_goes_on() {
     // Programs elsewhere, without agents beside them, and a registry that is not there.
     let programs = site.dir().join("programs");
     fs::create_dir(&programs).unwrap();
-    for name in ["vcfg", "volttron"] {
+    for name in ["vcfg", "vctl", "volttron"] {
         fs::copy(volttron_tests::programs::program(name), programs.join(name)).unwrap();
     }
     let mut command = std::process::Command::new(programs.join("vcfg"));

@@ -1,5 +1,7 @@
-//! Starts the platform in the background; see [`volttron_server::scripts`].
+//! Starts the platform in the background; see `volttron_server::scripts`.
+
+mod alias;
 
 fn main() -> std::process::ExitCode {
-    volttron_server::scripts::start(std::env::args_os())
+    alias::become_program("volttron", "start-volttron")
 }

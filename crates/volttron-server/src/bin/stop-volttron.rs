@@ -1,5 +1,7 @@
-//! Stops the platform; see [`volttron_server::scripts`].
+//! Stops the platform; see `volttron_server::scripts`.
+
+mod alias;
 
 fn main() -> std::process::ExitCode {
-    volttron_server::scripts::stop(std::env::args_os())
+    alias::become_program("volttron", "stop-volttron")
 }

@@ -1,5 +1,7 @@
-//! The set-up program; see [`volttron_server::cfg`].
+//! The set-up program; see `volttron_server::cfg`.
+
+mod alias;
 
 fn main() -> std::process::ExitCode {
-    volttron_server::cfg::main(std::env::args_os())
+    alias::become_program("vctl", "vcfg")
 }

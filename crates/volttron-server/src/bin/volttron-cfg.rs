@@ -1,5 +1,7 @@
 //! `vcfg` under its long name.
 
+mod alias;
+
 fn main() -> std::process::ExitCode {
-    volttron_server::cfg::main(std::env::args_os())
+    alias::become_program("vctl", "volttron-cfg")
 }

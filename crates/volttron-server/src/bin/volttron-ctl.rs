@@ -1,5 +1,7 @@
 //! `vctl` under its long name.
 
+mod alias;
+
 fn main() -> std::process::ExitCode {
-    volttron_server::ctl::main(std::env::args_os())
+    alias::become_program("vctl", "volttron-ctl")
 }

@@ -1,6 +1,8 @@
-//! The platform program: parse, run, tell how it ended. No logic.
+//! The platform program: parse, run, tell how it ended; also called as `start-volttron` and `stop-volttron`. No logic.
 
+use std::ffi::OsStr;
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,7 +16,13 @@ use volttron_server::{check, platform, scripts};
 const LAST_LINES: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
-    let line = match up::main(std::env::args_os().collect()) {
+    let line: Vec<_> = std::env::args_os().collect();
+    match line.first().and_then(|path| Path::new(path).file_name()).and_then(OsStr::to_str) {
+        Some("start-volttron") => return scripts::start(line),
+        Some("stop-volttron") => return scripts::stop(line),
+        _ => {}
+    }
+    let line = match up::main(line) {
         Next::Done(code) => return code,
         Next::Serve(line) => line,
     };
