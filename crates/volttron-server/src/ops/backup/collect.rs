@@ -11,13 +11,15 @@ use volttron_utils::files::TEMP_PREFIX;
 use super::{BackupError, Directory, Link, is_inside, is_interpreter, leads_inside};
 
 /// What dies with the process or the machine, or can be made again.
-const LEFT_OUT: [&str; 8] = [
+const LEFT_OUT: [&str; 10] = [
     "run",
     "cache",
     "VOLTTRON_PID",
     "volttron.lock",
     ".volttron_instances",
     ".volttron_instances.lock",
+    ".auth_changes.lock",
+    ".known_hosts.lock",
     "bin/.lock",
     "logs/platform.log",
 ];
