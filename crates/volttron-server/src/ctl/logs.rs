@@ -10,8 +10,8 @@ use volttron_utils::logging::{Level, ServerLine};
 use volttron_utils::time::format_timestamp;
 
 use super::Vctl;
-use super::args::Selection;
 use super::output::Output;
+use super::selection::Selection;
 use super::show::report_misses;
 use crate::ops::logs::{self, Entry, Follow, Wanted};
 use crate::ops::{OpError, agents, select};

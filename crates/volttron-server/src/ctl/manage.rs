@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use volttron_client::CallError;
 
-use super::args::Selection;
 use super::output::Output;
+use super::selection::Selection;
 use super::show::report_misses;
 use super::{Vctl, render};
 use crate::codes::{Code, Coded};

@@ -24,6 +24,7 @@ pub(crate) mod output;
 mod render;
 mod rpc;
 mod run;
+mod selection;
 mod show;
 mod top;
 mod versions;

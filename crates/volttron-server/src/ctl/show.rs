@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::args::{ListArgs, Selection};
+use super::args::ListArgs;
 use super::output::Output;
+use super::selection::Selection;
 use super::{Vctl, render};
 use crate::ops::agents::{self, AgentRow};
 use crate::ops::config::{self, ConfigCommand};

@@ -20,6 +20,7 @@ mod orphans;
 mod outputs;
 pub mod protection;
 mod python;
+mod report;
 mod running;
 mod usage;
 mod view;

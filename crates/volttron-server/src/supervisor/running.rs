@@ -12,7 +12,7 @@ use tokio::sync::{Notify, broadcast, watch};
 use volttron_utils::home::Home;
 
 use crate::isolation::platform::Isolation;
-use crate::logging::agent_files::{AgentFiles, Limits, Lost};
+use crate::logging::agent_files::{AgentFiles, Limits};
 
 use super::cgroup::{Group, Groups};
 use super::ends::how_ended;
@@ -20,14 +20,12 @@ use super::environment::PlatformFacts;
 use super::installed::{self, InstalledAgent};
 use super::launcher::Launcher;
 use super::logs::LogTail;
-use super::machine::{
-    BAD_CONFIGURATION, Effect, Input, Machine, ProcessStatus, RestartPolicy, Rules, Signal, State,
-};
+use super::machine::{BAD_CONFIGURATION, Effect, Input, Machine, RestartPolicy, Rules, Signal, State};
 use super::order::{start_order, stop_groups};
 use super::outputs::Outputs;
 use super::protection::Protection;
 use super::usage::Meter;
-use super::view::{Crash, Details, Usage, View};
+use super::view::{Crash, View};
 
 /// Events that a slow listener may be behind; older ones are lost to it, and only to it.
 const EVENT_BACKLOG: usize = 1024;
@@ -118,10 +116,10 @@ pub enum StopError {
 pub(super) struct Slot {
     pub(super) agent: InstalledAgent,
     pub(super) machine: Machine,
-    since: Option<Timestamp>,
+    pub(super) since: Option<Timestamp>,
     pub(super) tail: Arc<LogTail>,
     pub(super) launch_error: Option<String>,
-    last_crash: Option<Crash>,
+    pub(super) last_crash: Option<Crash>,
     pub(super) protection: Option<Protection>,
     pub(super) group: Option<Group>,
     changed: watch::Sender<View>,
@@ -133,7 +131,7 @@ pub struct Supervisor {
     pub(super) launcher: Launcher,
     slots: Mutex<BTreeMap<String, Slot>>,
     pub(super) files: Option<AgentFiles>,
-    meter: Meter,
+    pub(super) meter: Meter,
     /// Of agents that may outlive this platform, or an earlier one.
     pub(super) outputs: OnceLock<Arc<Outputs>>,
     /// The operator wants agents to live on though the platform ends in order.
@@ -334,20 +332,6 @@ impl Supervisor {
             .collect()
     }
 
-    /// Of an agent's last process.
-    pub fn status(&self, uuid: &str) -> ProcessStatus {
-        self.slots().get(uuid).map_or((None, None), |slot| slot.machine.status())
-    }
-
-    /// Agents started since the platform came up and not cleared: uuid, name, status, identity.
-    pub fn statuses(&self) -> Vec<(String, String, ProcessStatus, String)> {
-        let slots = self.slots();
-        let known = slots.iter().filter(|(_, s)| !matches!(s.machine.state(), State::Installed));
-        known
-            .map(|(u, s)| (u.clone(), s.agent.name.clone(), s.machine.status(), s.agent.identity.clone()))
-            .collect()
-    }
-
     pub(super) fn groups(&self) -> Option<&Groups> {
         self.options.facts.groups.as_ref()
     }
@@ -355,46 +339,6 @@ impl Supervisor {
     /// How agents become users of their own, if they are to.
     pub fn isolation(&self) -> Option<&Isolation> {
         self.options.facts.isolation.as_ref()
-    }
-
-    /// All there is to say about an agent's process.
-    pub fn details(&self, uuid: &str) -> Option<Details> {
-        let slots = self.slots();
-        let slot = slots.get(uuid)?;
-        Some(Details {
-            state: slot.machine.state().word(),
-            restarts: slot.machine.restarts(),
-            since: slot.since,
-            last_exit: slot.machine.last_exit(),
-            exit_unknown: slot.machine.exit_unknown(),
-            adopted: slot.machine.adopted(),
-            launch_error: slot.launch_error.clone(),
-            protection: slot.protection.clone(),
-            last_log: slot.tail.lines(),
-            last_crash: slot.last_crash.clone(),
-            log_file: self.files.as_ref().map(|_| self.options.home.agent_log(&slot.agent.identity)),
-        })
-    }
-
-    /// As [`Self::details`], of every agent that was started and not cleared, by uuid.
-    pub fn all_details(&self) -> Vec<(String, Details)> {
-        let uuids: Vec<String> = self.slots().keys().cloned().collect();
-        uuids.into_iter().filter_map(|uuid| self.details(&uuid).map(|d| (uuid, d))).collect()
-    }
-
-    /// What the processes of running agents use now, by uuid. Reads all of `/proc` once.
-    pub fn usages(&self) -> BTreeMap<String, Usage> {
-        let running: BTreeMap<String, u32> = {
-            let slots = self.slots();
-            let pids = slots.iter().filter(|(_, s)| s.machine.state().is_alive());
-            pids.filter_map(|(uuid, s)| Some((uuid.clone(), s.machine.status().0?))).collect()
-        };
-        self.meter.read(&running)
-    }
-
-    /// Lines that are in no agent's log file.
-    pub fn log_lines_lost(&self) -> Lost {
-        self.files.as_ref().map(AgentFiles::lost).unwrap_or_default()
     }
 
     /// Waits until agents' log files hold what they wrote; not for ever.
