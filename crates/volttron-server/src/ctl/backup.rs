@@ -15,8 +15,8 @@ use crate::ops::{OpError, session};
 /// Options of `vctl backup`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Works with the platform up or down. Agents go on working: SQLite databases are copied by SQLite as they\n\
-    are at one moment; rules and configurations belong together; other files are copied as they are, and named if\n\
+    after_help = "Works with the platform up or down. Agents go on working: SQLite databases are copied by SQLite as they \
+    are at one moment; rules and configurations belong together; other files are copied as they are, and named if \
     they changed meanwhile. Installing waits until the backup is done.\n\
     The archive holds secret keys. Only its owner may read it (mode 600); keep it like a key.\n\n\
     Examples:\n  \
@@ -38,7 +38,7 @@ pub struct BackupArgs {
 /// Options of `vctl restore`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "The whole archive is read and checked before anything is written; then the home is there as a whole, or\n\
+    after_help = "The whole archive is read and checked before anything is written; then the home is there as a whole, or \
     not at all. Any directory on any machine will do; files that name the former place of the home are adapted.\n\n\
     Examples:\n  \
     vctl restore site1.tar.gz                        into VOLTTRON_HOME, which has to be empty\n  \
@@ -60,8 +60,8 @@ pub struct RestoreArgs {
 /// Options of `vctl bugreport`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Holds versions, what vctl doctor finds, status, metrics, the end of the log, the settings, and the agents'\n\
-    configurations. Secret keys, passwords, tokens and the like are masked, in the log too. Look through it before\n\
+    after_help = "Holds versions, what vctl doctor finds, status, metrics, the end of the log, the settings, and the agents' \
+    configurations. Secret keys, passwords, tokens and the like are masked, in the log too. Look through it before \
     you give it away: names of devices, topics and machines are in it.\n\n\
     Examples:\n  \
     vctl bugreport\n  \

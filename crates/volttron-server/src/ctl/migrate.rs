@@ -20,11 +20,11 @@ use crate::ops::migrate::{Built, MigrateRequest, Plan, build, look, prepare_undo
 #[derive(Args, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[command(
-    after_help = "Reads a home of 9.x or 10.x, says what becomes of each thing in it, asks, and makes a new home: settings, keys,\n\
-    rules, configurations, certificates, and the agents with identity, uuid, keys, tag, priority, configuration and\n\
-    data. The old home is only read, and no platform may run in it. The new home is there as a whole, or not at all.\n\
-    Python agents get an environment each, made from a wheel in the old home, from their files (9.x), from the Python\n\
-    first on PATH (10.x: the one the old platform ran with), or from PyPI. Where that cannot be done here, the report\n\
+    after_help = "Reads a home of 9.x or 10.x, says what becomes of each thing in it, asks, and makes a new home: settings, keys, \
+    rules, configurations, certificates, and the agents with identity, uuid, keys, tag, priority, configuration and \
+    data. The old home is only read, and no platform may run in it. The new home is there as a whole, or not at all. \
+    Python agents get an environment each, made from a wheel in the old home, from their files (9.x), from the Python \
+    first on PATH (10.x: the one the old platform ran with), or from PyPI. Where that cannot be done here, the report \
     says which command completes the agent (SOURCE: the directory it was made from).\n\
     Run only one of the two platforms at a time: they have the same address and the same keys.\n\n\
     Examples:\n  \
@@ -194,7 +194,7 @@ fn done(built: &Built, from: &Path, to: &Home) -> String {
     }
     let _ = writeln!(
         text,
-        "Start it:  VOLTTRON_HOME={place} volttron\nUndo it:   vctl migrate --undo --to {place}"
+        "Start it:  volttron up --vhome {place}\nUndo it:   vctl migrate --undo --to {place}"
     );
     text
 }
