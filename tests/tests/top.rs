@@ -27,7 +27,7 @@ fn the_screen_shows_agents_and_keys_work() {
     assert!(!screen.is_cooked());
     let lines = stable(&text);
     assert!(lines[0].starts_with("N of N by IDENTITY ipc://"), "{text}");
-    assert_eq!(lines[1], "IDENTITY STATE HEALTH CPU% MEMORY IN/S OUT/S LOST RESTARTS");
+    assert_eq!(lines[1], "IDENTITY STATE HEALTH CPU% MEMORY IN/S OUT/S PING MS LOST RESTARTS");
     let row = |name: &str| lines.iter().find(|line| line.starts_with(name)).cloned().unwrap_or_default();
     assert!(row("pump.one").starts_with("pump.one running GOOD N N "), "{text}");
     assert_eq!(row("pump.two"), "pump.two stopped N", "{text}");
@@ -76,5 +76,7 @@ fn scripts_get_the_figures_once() {
     let row =
         all.as_array().expect("a list").iter().find(|row| row["identity"] == "(platform)").expect("a row");
     assert_eq!(row["pid"], platform.pid());
+    let service = all.as_array().expect("a list").iter().find(|row| row["identity"] == "control");
+    assert!(service.expect("a row")["ping_ms"].as_f64() > Some(0.0), "{all}");
     assert!(row["memory_bytes"].as_u64() > Some(1 << 20) && row["cpu_percent"].is_number(), "{row}");
 }

@@ -192,9 +192,7 @@ fn done(built: &Built, from: &Path, to: &Home) -> String {
             let _ = writeln!(text, "  {command}");
         }
     }
-    let _ = writeln!(
-        text,
-        "Start it:  volttron up --vhome {place}\nUndo it:   vctl migrate --undo --to {place}"
-    );
+    let _ =
+        writeln!(text, "Start it:  volttron up --vhome {place}\nUndo it:   vctl migrate --undo --to {place}");
     text
 }

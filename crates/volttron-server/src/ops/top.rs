@@ -2,14 +2,20 @@
 //! pure.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::stream;
 use serde_json::Value;
 use volttron_utils::home::Home;
 
 use super::{OpError, Session, agents};
 use crate::metrics::process;
 
+/// Longest time that the answer to a ping is waited for.
+const PING_LIMIT: Duration = Duration::from_millis(500);
+/// Most pings on their way at a time.
+const PINGS_AT_ONCE: usize = 256;
 /// Name of the row of the platform's own process.
 pub const PLATFORM: &str = "(platform)";
 
@@ -34,6 +40,10 @@ pub struct Reading {
     pub lost: Option<u64>,
     /// Restarts after a crash.
     pub restarts: u64,
+    /// How long it took to answer a ping, in milliseconds.
+    pub ping_ms: Option<f64>,
+    /// It was pinged after its messages were counted.
+    pub pinged: bool,
 }
 
 /// Everything at one moment.
@@ -89,7 +99,27 @@ pub async fn sample(home: &Home, session: &Session) -> Result<Sample, OpError> {
         }
     }
     readings.insert(PLATFORM.to_owned(), platform);
-    Ok(Sample { at: Instant::now(), readings })
+    let at = Instant::now();
+    ping(session, &mut readings).await;
+    Ok(Sample { at, readings })
+}
+
+/// Asks everybody that is connected for a sign of life, all at once, so that one that has none holds nobody up.
+async fn ping(session: &Session, readings: &mut BTreeMap<String, Reading>) {
+    let ask = |identity: String| async move {
+        let began = Instant::now();
+        let answer = tokio::time::timeout(PING_LIMIT, session.cx().ping(&identity, &[])).await;
+        (identity, matches!(answer, Ok(Ok(_))).then(|| began.elapsed().as_secs_f64() * 1000.0))
+    };
+    let connected = readings.iter().filter(|(_, reading)| reading.into.is_some());
+    let peers: Vec<String> =
+        connected.map(|(identity, _)| identity.clone()).filter(|identity| identity != PLATFORM).collect();
+    let mut answers = stream::iter(peers).map(ask).buffer_unordered(PINGS_AT_ONCE);
+    while let Some((identity, ping_ms)) = answers.next().await {
+        if let Some(reading) = readings.get_mut(&identity) {
+            (reading.ping_ms, reading.pinged) = (ping_ms, true);
+        }
+    }
 }
 
 /// One line of the view.
@@ -114,13 +144,16 @@ pub fn rows(old: &Sample, new: &Sample) -> Vec<Row> {
     let row = |(identity, now): (&String, &Reading)| {
         let before = old.readings.get(identity).unwrap_or(&none);
         let rate = |before: f64, now: f64| (seconds > 0.0 && now >= before).then(|| (now - before) / seconds);
-        let per_s = |before: Option<u64>, now: Option<u64>| rate(before? as f64, now? as f64);
+        // What was asked and answered for this view is no traffic of the site.
+        let per_s = |before: Option<u64>, own: bool, now: Option<u64>| {
+            rate((before? + u64::from(own)) as f64, now? as f64)
+        };
         let cpu = |before: Option<f64>, now: Option<f64>| rate(before?, now?);
         Row {
             identity: identity.clone(),
             cpu_percent: cpu(before.cpu_s, now.cpu_s).filter(|_| before.pid == now.pid).map(|s| s * 100.0),
-            in_per_s: per_s(before.into, now.into),
-            out_per_s: per_s(before.out, now.out),
+            in_per_s: per_s(before.into, before.pinged, now.into),
+            out_per_s: per_s(before.out, before.ping_ms.is_some(), now.out),
             now: now.clone(),
         }
     };
@@ -156,5 +189,15 @@ mod tests {
         );
         assert_eq!((all[1].cpu_percent, all[1].out_per_s, all[1].in_per_s), (None, None, Some(50.0)));
         assert_eq!(rows(&new, &new)[0].out_per_s, None, "no time has passed");
+        let mut pinged = old.clone();
+        for reading in pinged.readings.values_mut() {
+            (reading.ping_ms, reading.pinged) = (Some(1.0), true);
+        }
+        let all = rows(&pinged, &new);
+        assert_eq!(
+            (all[0].out_per_s, all[0].in_per_s),
+            (Some(99.5), None),
+            "pings are not traffic of the site"
+        );
     }
 }

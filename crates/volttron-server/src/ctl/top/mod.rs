@@ -32,7 +32,8 @@ const WIDE: usize = 120;
     after_help = "Keys: s sorts by the next column, r the other way round, / filters by name, space pauses, arrows and page \
     keys scroll, q quits.\n\n\
     CPU% is the share of one processor. IN/S are messages sent to the agent, OUT/S those it sent, LOST those that were \
-    meant for it and lost, because its queue was full.\n\n\
+    meant for it and lost, because its queue was full. PING MS is how long it took to answer a ping; nothing there: it did \
+    not within half a second.\n\n\
     Examples:\n  vctl top\n  vctl top --sort memory driver     only identities with `driver` in their name\n  \
     vctl --json top --once"
 )]
@@ -170,7 +171,7 @@ fn as_json(row: &Row) -> serde_json::Value {
     json!({
         "identity": row.identity, "state": row.now.state, "health": row.now.health, "pid": row.now.pid,
         "cpu_percent": row.cpu_percent, "memory_bytes": row.now.memory_bytes, "in_per_s": row.in_per_s,
-        "out_per_s": row.out_per_s, "lost": row.now.lost, "restarts": row.now.restarts,
+        "out_per_s": row.out_per_s, "lost": row.now.lost, "restarts": row.now.restarts, "ping_ms": row.now.ping_ms,
     })
 }
 

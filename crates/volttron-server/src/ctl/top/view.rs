@@ -75,7 +75,7 @@ struct Column {
 }
 
 /// In the order in which they get room.
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [Column; 9] = [
     Column { heading: "CPU%", width: 6, text: |r| figure(r.cpu_percent), right: true },
     Column { heading: "STATE", width: 9, text: |r| r.now.state.clone(), right: false },
     Column {
@@ -94,10 +94,11 @@ const COLUMNS: [Column; 8] = [
         right: true,
     },
     Column { heading: "RESTARTS", width: 8, text: |r| r.now.restarts.to_string(), right: true },
+    Column { heading: "PING MS", width: 7, text: |r| figure(r.now.ping_ms), right: true },
 ];
 
 /// The order on the screen, as places in [`COLUMNS`].
-const ORDER: [usize; 8] = [1, 5, 0, 2, 3, 4, 6, 7];
+const ORDER: [usize; 9] = [1, 5, 0, 2, 3, 4, 8, 6, 7];
 
 /// One figure after the point, where that says something.
 fn figure(value: Option<f64>) -> String {
@@ -289,10 +290,10 @@ mod tests {
         assert_eq!(
             view().table(100, 10),
             [
-                "IDENTITY        STATE     HEALTH     CPU%  MEMORY    IN/S   OUT/S    LOST RESTARTS",
-                "platform.driver running   GOOD       50.0    1.0G     0.0   12346       3        0",
-                "listener        running   GOOD        1.2    5.0M     0.0     0.5       3        0",
-                "weather?[2J     running   GOOD                        0.0               3        0",
+                "IDENTITY        STATE     HEALTH     CPU%  MEMORY    IN/S   OUT/S PING MS    LOST RESTARTS",
+                "platform.driver running   GOOD       50.0    1.0G     0.0   12346               3        0",
+                "listener        running   GOOD        1.2    5.0M     0.0     0.5               3        0",
+                "weather?[2J     running   GOOD                        0.0                       3        0",
             ]
         );
         assert_eq!(view().table(22, 1), ["IDENTITY          CPU%", "platform.driver   50.0"]);
