@@ -53,8 +53,7 @@ fn the_documented_configuration_is_the_default() {
 
 #[test]
 fn options_are_described_as_they_are_read() {
-    let described = serde_json::Value::from_iter(
-        volttron_listener::options().into_iter().map(|(key, default, _)| (key, default)),
-    );
+    let described: serde_json::Value =
+        volttron_listener::options().into_iter().map(|(key, default, _)| (key, default)).collect();
     assert_eq!(serde_json::from_value::<Config>(described).unwrap(), Config::default());
 }
