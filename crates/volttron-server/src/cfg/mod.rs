@@ -60,6 +60,11 @@ impl CfgError {
     }
 }
 
+/// The command definition, for manual pages.
+pub(crate) fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Runs the program.
 pub fn main(command_line: impl IntoIterator<Item = OsString>) -> ExitCode {
     let line: Vec<OsString> = command_line.into_iter().collect();

@@ -19,7 +19,7 @@ pub struct ManArgs {
 pub(super) fn man(args: &ManArgs, out: &mut Output) -> Result<u8, OpError> {
     let failed = |source| OpError::File { what: args.dir.display().to_string(), source };
     std::fs::create_dir_all(&args.dir).map_err(failed)?;
-    for command in [Cli::command(), crate::options::command()] {
+    for command in [Cli::command(), crate::options::command(), crate::cfg::command()] {
         clap_mangen::generate_to(command, &args.dir).map_err(failed)?;
     }
     out.line(&format!("Manual pages written to {}", args.dir.display()));
