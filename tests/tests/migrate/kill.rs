@@ -1,6 +1,7 @@
 //! Killed at any moment, a migration leaves nothing or the whole, and so does its undoing.
 
 use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -33,16 +34,8 @@ fn a_killed_migration_leaves_nothing_or_the_whole() {
     let (from, to) = (old.path().display().to_string(), old.new_home().display().to_string());
     let (mut nothing, mut complete) = (0, 0);
     for moment in 1..=MOMENTS {
-        let mut child = command(old.dir.path())
-            .args(["migrate", &from, "--to", &to, "--yes", "--no-environments"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("run vctl");
-        // Not to wait for anything: the moment of the kill is what varies.
-        std::thread::sleep(takes * moment / MOMENTS);
-        let _ = child.kill();
-        let _ = child.wait();
+        let words = ["migrate", &from, "--to", &to, "--yes", "--no-environments"];
+        kill_after(old.dir.path(), &words, takes * moment / MOMENTS);
         match contents(&old) {
             None => nothing += 1,
             Some(found) => {
@@ -61,6 +54,16 @@ fn a_killed_migration_leaves_nothing_or_the_whole() {
     undo_is_killed(&old, &whole);
 }
 
+/// Starts `vctl` and kills it after this time, whatever it is at.
+fn kill_after(dir: &Path, words: &[&str], time: Duration) {
+    let mut child =
+        command(dir).args(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("run vctl");
+    // Not to wait for anything: the moment of the kill is what varies.
+    std::thread::sleep(time);
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
 fn undo_is_killed(old: &Old, whole: &[String]) {
     let began = Instant::now();
     assert!(old.undo(&["--yes"]).status.success());
@@ -72,15 +75,8 @@ fn undo_is_killed(old: &Old, whole: &[String]) {
             old.migrated(&["--yes", "--no-environments"]);
         }
         let to = old.new_home().display().to_string();
-        let mut child = command(old.dir.path())
-            .args(["migrate", "--undo", "--to", &to, "--yes"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("run vctl");
-        std::thread::sleep(takes * moment / MOMENTS);
-        let _ = child.kill();
-        let _ = child.wait();
+        let words = ["migrate", "--undo", "--to", &to, "--yes"];
+        kill_after(old.dir.path(), &words, takes * moment / MOMENTS);
         match contents(old) {
             None => nothing += 1,
             Some(found) => {

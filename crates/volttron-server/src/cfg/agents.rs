@@ -1,7 +1,7 @@
 //! Installing the agents that `vcfg` offers, on a platform that is started for it at most once.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -243,20 +243,10 @@ fn connection(database: &str) -> Result<NamedTempFile, OpError> {
 
 /// Where an agent can be had: what `vctl install` takes, a program before sources before a registry.
 pub(super) fn source_of(package: &str) -> String {
-    let program = Some(beside(package)).filter(|path| path.is_file()).or_else(|| on_path(package));
+    let program = Some(beside(package)).filter(|path| path.is_file()).or_else(|| python::on_path(package));
     let sources = || {
         let roots = env::var_os("VOLTTRON_ROOT").map(PathBuf::from).into_iter().chain([PathBuf::from(".")]);
         roots.map(|root| root.join("agents").join(package)).find(|dir| dir.join("Cargo.toml").is_file())
     };
     program.or_else(sources).map_or_else(|| package.to_owned(), |path| path.display().to_string())
-}
-
-fn on_path(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|dir| dir.join(name)).find(|path| is_program(path))
-}
-
-fn is_program(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }

@@ -154,15 +154,9 @@ pub enum Command {
         /// The version; the one before the installed one otherwise
         #[arg(long, value_name = "VERSION")]
         to: Option<String>,
-        /// How long it may take to report its health after the start, in seconds
-        #[arg(
-            long,
-            value_name = "SECS",
-            default_value_t = 10.0,
-            value_parser = seconds_of,
-            allow_negative_numbers = true
-        )]
-        agent_start_time: f64,
+        /// How long its start may take
+        #[command(flatten)]
+        patience: StartTimeArgs,
         /// How the agent is looked up
         #[command(flatten)]
         filters: FilterArgs,
@@ -365,15 +359,9 @@ pub struct InstallArgs {
     /// Start it now
     #[arg(long)]
     pub start: bool,
-    /// How long it may take to report its health after the start, in seconds
-    #[arg(
-        long,
-        value_name = "SECS",
-        default_value_t = 10.0,
-        value_parser = seconds_of,
-        allow_negative_numbers = true
-    )]
-    pub agent_start_time: f64,
+    /// How long its start may take
+    #[command(flatten)]
+    pub patience: StartTimeArgs,
     /// Replace the installed agent of the same identity; keeps uuid, keys, data, tag and priority
     #[arg(short, long)]
     pub force: bool,
@@ -464,15 +452,9 @@ pub struct UpgradeArgs {
     /// Configuration file; the present one stays otherwise
     #[arg(long, value_name = "FILE")]
     pub agent_config: Option<PathBuf>,
-    /// How long it may take to report its health after the start, in seconds
-    #[arg(
-        long,
-        value_name = "SECS",
-        default_value_t = 10.0,
-        value_parser = seconds_of,
-        allow_negative_numbers = true
-    )]
-    pub agent_start_time: f64,
+    /// How long its start may take
+    #[command(flatten)]
+    pub patience: StartTimeArgs,
     /// When the new version goes again
     #[command(flatten)]
     pub trial: TrialArgs,
@@ -493,6 +475,20 @@ pub struct ListArgs {
     /// Show at least N characters of the uuid; 0 = all
     #[arg(short = 'n', value_name = "N", default_value_t = 1, value_parser = whole::<usize>)]
     pub min_uuid: usize,
+}
+
+/// How long the start of an agent may take.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct StartTimeArgs {
+    /// How long it may take to report its health after the start, in seconds
+    #[arg(
+        long,
+        value_name = "SECS",
+        default_value_t = 10.0,
+        value_parser = seconds_of,
+        allow_negative_numbers = true
+    )]
+    pub agent_start_time: f64,
 }
 
 impl Command {

@@ -16,7 +16,7 @@ use crate::ops::versions::period;
 pub(super) async fn install(vctl: &Vctl, args: InstallArgs, out: &mut Output) -> Result<u8, OpError> {
     let csv = args.csv;
     let session = vctl.connect().await?;
-    let wait = seconds(args.agent_start_time);
+    let wait = seconds(args.patience.agent_start_time);
     let report = run(&session, vctl.home(), request(vctl, args)?).await?;
     if let Some(path) = &report.found_config {
         out.complain(&format!("Using the configuration {}", path.display()));
@@ -56,10 +56,10 @@ fn request(vctl: &Vctl, args: InstallArgs) -> Result<Request, OpError> {
         tag: args.tag,
         priority,
         start: args.start,
-        wait: seconds(args.agent_start_time),
+        wait: seconds(args.patience.agent_start_time),
         force: args.force,
         only_if_new: false,
-        trial: terms(&args.trial, args.agent_start_time)?,
+        trial: terms(&args.trial, args.patience.agent_start_time)?,
         environment: args.env,
         python: python(vctl, &args.build),
         build: build(vctl, args.build),

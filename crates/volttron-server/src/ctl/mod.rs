@@ -179,8 +179,9 @@ async fn dispatch(vctl: &Vctl, command: Command, out: &mut Output) -> Result<u8,
         Command::New(args) => new::new(vctl, args, out),
         Command::Run(args) => run::run(vctl, args, out).await,
         Command::Upgrade(args) => versions::upgrade(vctl, *args, out).await,
-        Command::Rollback { agent, to, agent_start_time, filters } => {
-            versions::roll_back(vctl, &agent, to.as_deref(), agent_start_time, filters.into(), out).await
+        Command::Rollback { agent, to, patience, filters } => {
+            versions::roll_back(vctl, &agent, to.as_deref(), patience.agent_start_time, filters.into(), out)
+                .await
         }
         Command::History { agent, filters } => versions::history(vctl, &agent, filters.into(), out).await,
         Command::Config(command) => show::config(vctl, command, out).await,

@@ -35,8 +35,8 @@ pub(super) async fn upgrade(vctl: &Vctl, args: UpgradeArgs, out: &mut Output) ->
     let request = Request {
         path: args.source.unwrap_or_default(),
         config: args.agent_config,
-        wait: seconds(args.agent_start_time),
-        trial: terms(&args.trial, args.agent_start_time)?,
+        wait: seconds(args.patience.agent_start_time),
+        trial: terms(&args.trial, args.patience.agent_start_time)?,
         python: python(vctl, &args.build),
         build: build(vctl, args.build),
         ..Request::default()

@@ -2,13 +2,12 @@
 
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
-use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use volttron_utils::files::TEMP_PREFIX;
 
-use super::{BackupError, Directory, Link, is_inside, is_interpreter, leads_inside};
+use super::{BackupError, Directory, Link, is_inside, is_interpreter, leads_inside, sqlite};
 
 /// What dies with the process or the machine, or can be made again.
 const LEFT_OUT: [&str; 10] = [
@@ -23,8 +22,6 @@ const LEFT_OUT: [&str; 10] = [
     "bin/.lock",
     "logs/platform.log",
 ];
-/// Begins every SQLite database.
-const SQLITE: &[u8; 16] = b"SQLite format 3\0";
 /// What SQLite keeps beside a database.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
@@ -133,16 +130,14 @@ fn link(source: &Path, path: String, contents: &mut Contents) {
 }
 
 fn is_database(path: &Path, meta: &Metadata) -> std::io::Result<bool> {
-    if meta.len() < SQLITE.len() as u64 {
+    if meta.len() < sqlite::HEADER.len() as u64 {
         return Ok(false);
     }
-    let mut head = [0; SQLITE.len()];
-    match fs::File::open(path).and_then(|mut file| file.read_exact(&mut head)) {
-        Ok(()) => Ok(&head == SQLITE),
+    match sqlite::has_header(path) {
         // It disappears, or is being written; copying it tells.
         Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof) => {
             Ok(false)
         }
-        Err(e) => Err(e),
+        known => known,
     }
 }

@@ -9,7 +9,7 @@ mod collect;
 mod pack;
 mod relocate;
 mod restore;
-mod sqlite;
+pub(in crate::ops) mod sqlite;
 mod verify;
 
 use std::io;

@@ -1,5 +1,7 @@
 //! SQLite databases, copied as they are at one moment while their owners go on writing.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -10,6 +12,16 @@ use rusqlite::{Connection, OpenFlags};
 /// How long another program that writes is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Begins every database.
+pub(in crate::ops) const HEADER: &[u8; 16] = b"SQLite format 3\0";
+
+/// Whether a file, which is at least that long, begins as a database does.
+pub(in crate::ops) fn has_header(path: &Path) -> io::Result<bool> {
+    let mut head = [0; HEADER.len()];
+    File::open(path)?.read_exact(&mut head)?;
+    Ok(&head == HEADER)
+}
 
 /// Copies the database at `from` to a new one at `to`, through SQLite, which sees to it that the copy is what was
 /// committed at one moment. Nothing is changed.

@@ -1,15 +1,13 @@
 //! Everything that lies in an old home: what there is to copy, and what cannot be.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::MigrateError;
-use crate::ops::backup::{Progress, io_error};
+use crate::ops::backup::{Progress, io_error, sqlite};
 
-/// Begins every SQLite database.
-const SQLITE: &[u8; 16] = b"SQLite format 3\0";
 /// Deepest directory, and most files.
 const MAX_DEPTH: usize = 64;
 const MAX_PIECES: usize = 2_000_000;
@@ -139,11 +137,8 @@ impl Tree {
 
 /// Opens it, too, so that what may not be read is known before anything is written.
 fn is_database(path: &Path, size: u64) -> io::Result<bool> {
-    let mut file = fs::File::open(path)?;
-    let mut head = [0; SQLITE.len()];
-    if size < SQLITE.len() as u64 {
-        return Ok(false);
+    if size < sqlite::HEADER.len() as u64 {
+        return fs::File::open(path).map(|_| false);
     }
-    file.read_exact(&mut head)?;
-    Ok(&head == SQLITE)
+    sqlite::has_header(path)
 }
