@@ -73,11 +73,31 @@ impl Site {
     }
 }
 
-/// The words of a picture that have to be there each time.
+/// The words of a picture that have to be there each time. A full line goes on in the next one: where it is wrapped
+/// depends on the length of figures before.
 fn words(lines: &[String]) -> BTreeSet<String> {
+    let mut text = String::new();
+    for line in lines {
+        text.push_str(line);
+        if line.chars().count() < usize::from(SIZE.0) {
+            text.push('\n');
+        }
+    }
     let is_part = |c: char| !(c.is_alphabetic() || matches!(c, '\'' | '-' | '.' | '_'));
-    let all = lines.iter().flat_map(|line| line.split(is_part));
-    all.filter(|word| word.chars().filter(|c| c.is_alphabetic()).count() > 3).map(str::to_owned).collect()
+    text.split(is_part)
+        .filter(|word| word.chars().filter(|c| c.is_alphabetic()).count() > 3)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn words_are_whole_wherever_a_line_is_wrapped() {
+    let said = format!("{:>96} takes 2 ms", "a write with fsync");
+    let (first, second) = said.split_at(usize::from(SIZE.0));
+    assert_eq!(second, "es 2 ms");
+    let of = |lines: &[&str]| words(&lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>());
+    assert_eq!(of(&[first, second]), of(&[&said]));
+    assert_ne!(of(&["a write with fsync tak", "es 2 ms"]), of(&[&said]), "a line that is not full has ended");
 }
 
 fn compare(name: &str, title: &str, screen: &vt100::Screen) {
