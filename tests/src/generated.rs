@@ -28,3 +28,23 @@ pub fn workshop_in(directory: &Path) {
 pub fn target() -> PathBuf {
     program("vctl").ancestors().nth(2).expect("a target directory").join("generated")
 }
+
+/// A directory of whoever runs the tests: what a variable says, or where it is otherwise.
+pub fn of_the_user(variable: &str, otherwise: &str) -> String {
+    let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
+    std::env::var(variable).unwrap_or_else(|_| home.join(otherwise).display().to_string())
+}
+
+/// Lets `vctl install` of this home build agents with what is built already.
+pub fn build_with_what_is_built(home: &Path) {
+    let cache = home.join("cache");
+    fs::create_dir_all(&cache).expect("a directory");
+    fs::create_dir_all(target()).expect("a directory");
+    std::os::unix::fs::symlink(target(), cache.join("target")).expect("a link");
+}
+
+/// Gives a generated crate the versions that the workspace was built with.
+pub fn lock(directory: &Path) {
+    let lock = sources().parent().expect("the workspace").join("Cargo.lock");
+    fs::copy(lock, directory.join("Cargo.lock")).expect("copy the lock file");
+}

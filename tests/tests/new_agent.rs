@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use volttron_tests::generated::{target, workshop_in};
+use volttron_tests::generated::{lock, target, workshop_in};
 use volttron_tests::platform::{Platform, sources};
 use volttron_tests::programs::program;
 
@@ -28,9 +28,8 @@ fn vctl_new(kind: &str, name: &str, workshop: &Path) -> PathBuf {
         vctl.args(["new", kind, name, "--yes", "--author", "A. Thor <a@example.org>"]).current_dir(workshop);
     assert!(status.status().expect("vctl runs").success());
     let directory = workshop.join(name);
-    // The versions that the workspace was built with; cargo leaves out what is not needed.
-    let lock = sources().parent().expect("the workspace").join("Cargo.lock");
-    fs::copy(lock, directory.join("Cargo.lock")).expect("copy the lock file");
+    // cargo leaves out what is not needed.
+    lock(&directory);
     directory
 }
 

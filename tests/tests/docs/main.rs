@@ -7,7 +7,7 @@ mod reference;
 mod shell;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use page::Step;
 use shell::Shell;
@@ -19,33 +19,19 @@ fn docs() -> PathBuf {
     sources().parent().expect("the workspace").join("docs")
 }
 
-/// A directory of whoever runs the tests: what a variable says, or where it is otherwise.
-fn of_the_user(variable: &str, otherwise: &str) -> String {
-    let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
-    std::env::var(variable).unwrap_or_else(|_| home.join(otherwise).display().to_string())
-}
-
-/// Lets `vctl install` of this home build agents with what is built already.
-fn build_with_what_is_built(home: &Path) {
-    let cache = home.join("cache");
-    fs::create_dir_all(&cache).expect("a directory");
-    fs::create_dir_all(generated::target()).expect("a directory");
-    std::os::unix::fs::symlink(generated::target(), cache.join("target")).expect("a link");
-}
-
 /// Follows a page of the documentation as somebody with an empty home directory does.
 fn follow(name: &str) {
     let markdown = fs::read_to_string(docs().join(name)).expect("the page");
     let home = tempfile::tempdir().expect("a home directory");
     generated::workshop_in(home.path());
-    build_with_what_is_built(&home.path().join(".volttron"));
+    generated::build_with_what_is_built(&home.path().join(".volttron"));
     let programs = program("vctl").parent().expect("a directory").display().to_string();
     let path = std::env::var("PATH").unwrap_or_default();
     let variables = [
         ("HOME", home.path().display().to_string()),
         ("PATH", format!("{programs}:{path}")),
-        ("CARGO_HOME", of_the_user("CARGO_HOME", ".cargo")),
-        ("RUSTUP_HOME", of_the_user("RUSTUP_HOME", ".rustup")),
+        ("CARGO_HOME", generated::of_the_user("CARGO_HOME", ".cargo")),
+        ("RUSTUP_HOME", generated::of_the_user("RUSTUP_HOME", ".rustup")),
         ("CARGO_NET_OFFLINE", "true".to_owned()),
         ("CARGO_TARGET_DIR", generated::target().display().to_string()),
         ("LANG", "C.UTF-8".to_owned()),

@@ -12,7 +12,7 @@ use volttron_tests::programs::program;
 use volttron_tests::pump::{Does, Pump};
 use volttron_tests::terminal::{Screen, picture};
 
-use super::{build_with_what_is_built, docs, of_the_user};
+use super::docs;
 
 /// Columns and rows of all of them.
 const SIZE: (u16, u16) = (100, 40);
@@ -31,7 +31,7 @@ impl Site {
         let work = tempfile::Builder::new().prefix("ana").tempdir().expect("a directory");
         generated::workshop_in(work.path());
         let mut platform = Platform::prepare();
-        build_with_what_is_built(platform.home());
+        generated::build_with_what_is_built(platform.home());
         platform.launch();
         Self { platform, work }
     }
@@ -42,8 +42,8 @@ impl Site {
             .args(&words[1..])
             .current_dir(self.work.path())
             .env("LANG", "C.UTF-8")
-            .env("CARGO_HOME", of_the_user("CARGO_HOME", ".cargo"))
-            .env("RUSTUP_HOME", of_the_user("RUSTUP_HOME", ".rustup"))
+            .env("CARGO_HOME", generated::of_the_user("CARGO_HOME", ".cargo"))
+            .env("RUSTUP_HOME", generated::of_the_user("RUSTUP_HOME", ".rustup"))
             .env("CARGO_NET_OFFLINE", "true");
         command
     }

@@ -8,6 +8,7 @@ mod builder;
 mod lifecycle;
 mod registrar;
 mod run_loop;
+mod spawn;
 
 use std::sync::Arc;
 
@@ -15,9 +16,11 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use volttron_utils::jsonrpc::RpcError;
 
-pub use builder::{AgentBuilder, AgentHandle, ExitReason, SpawnError};
+pub use builder::AgentBuilder;
 pub use registrar::Registrar;
 pub(crate) use registrar::to_result;
+pub(crate) use spawn::Bound;
+pub use spawn::{AgentHandle, ExitReason, SpawnError};
 
 use crate::config::{Actions, ConfigEvent};
 use crate::pubsub::{Publication, SubscribeOptions};

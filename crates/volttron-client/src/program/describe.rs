@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use volttron_utils::{json as wire_json, vip};
 
 use super::Program;
+use crate::Method;
 use crate::agent::{Agent, Registrar};
 
 /// Exit code of wrong arguments.
@@ -17,34 +18,40 @@ const EXIT_USAGE: u8 = 2;
 pub fn describe<A: Agent>(program: &Program) -> Value {
     let mut registrar = Registrar::<A>::default();
     A::register(&mut registrar);
-    let rpc: Vec<Value> = registrar
-        .methods()
-        .map(|m| {
-            let mut about = m.inspect();
-            about["name"] = m.name().into();
-            about["capabilities"] = m.access().capabilities().into();
-            about
-        })
-        .collect();
+    about(program, A::NAME, &registrar.methods().map(method).collect::<Vec<_>>())
+}
+
+fn method(method: &Method) -> Value {
+    let mut about = method.inspect();
+    about["name"] = method.name().into();
+    about["capabilities"] = method.access().capabilities().into();
+    about
+}
+
+fn about(program: &Program, class: &str, rpc: &[Value]) -> Value {
     json!({
         "name": program.package.name,
         "version": program.package.version,
         "description": program.package.description,
         "protocol": vip::PROTOCOL,
         "identity": program.identity,
-        "class": A::NAME,
+        "class": class,
         "config_schema": program.config_schema,
         "rpc": rpc,
     })
 }
 
 /// Answers arguments that need no platform; none if the agent is to run.
-pub(super) fn answer_arguments<A: Agent>(program: &Program, arguments: &[String]) -> Option<ExitCode> {
+pub(super) fn answer_arguments(
+    program: &Program,
+    described: &dyn Fn() -> Value,
+    arguments: &[String],
+) -> Option<ExitCode> {
     let package = &program.package;
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let text = match arguments.as_slice() {
         [] => return None,
-        ["--describe"] => wire_json::to_indent(&describe::<A>(program), 2).unwrap_or_default(),
+        ["--describe"] => wire_json::to_indent(&described(), 2).unwrap_or_default(),
         ["--version" | "-V"] => format!("{} {}", package.name, package.version),
         ["--help" | "-h"] => format!(
             "{} {}: {}\n\nA VOLTTRON agent. Install it with `vctl install {}`, or run it with the variables\n\

@@ -10,6 +10,8 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,7 +20,7 @@ use volttron_utils::config::{self, ConfigError};
 pub use describe::describe;
 pub use environment::{Environment, EnvironmentError};
 
-use crate::agent::{Agent, AgentBuilder, ExitReason, SpawnError};
+use crate::agent::{Agent, AgentBuilder, Bound, ExitReason, SpawnError};
 use crate::link::zmq::ZmqConnector;
 
 /// Exit code of a configuration that cannot be used (lifecycle.md section 1).
@@ -201,8 +203,18 @@ where
     F: FnOnce(Start) -> Fut,
     Fut: Future<Output = Result<A, StartError>>,
 {
+    let described = || describe::describe::<A>(program);
+    let bound = |start| async { Ok(AgentBuilder::new(make(start).await?).bind()) }.boxed_local();
+    run_bound(program, &described, Box::new(bound))
+}
+
+/// Makes an agent and binds it.
+type Make<'a> = Box<dyn FnOnce(Start) -> LocalBoxFuture<'a, Result<Bound, StartError>> + 'a>;
+
+/// As [`run_with`], for whatever agent: compiled once in this crate, and not again in that of each agent.
+fn run_bound(program: &Program, described: &dyn Fn() -> Value, make: Make<'_>) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(code) = describe::answer_arguments::<A>(program, &arguments) {
+    if let Some(code) = describe::answer_arguments(program, described, &arguments) {
         return code;
     }
     let environment = Environment::new(|name| std::env::var(name).ok());
@@ -231,16 +243,11 @@ where
     }
 }
 
-async fn live<A, F, Fut>(
+async fn live(
     program: &Program,
     environment: &Environment,
-    make: F,
-) -> Result<ExitReason, StartError>
-where
-    A: Agent,
-    F: FnOnce(Start) -> Fut,
-    Fut: Future<Output = Result<A, StartError>>,
-{
+    make: Make<'_>,
+) -> Result<ExitReason, StartError> {
     let identity = environment.identity(program);
     let data_dir = environment.data_dir(&identity);
     let start = Start {
@@ -250,14 +257,13 @@ where
         tag: environment.tag(),
     };
     let connector: ZmqConnector = environment.connector(&identity)?;
-    let agent = make(start).await?;
-    let builder = AgentBuilder::new(agent)
-        .identity(identity)
-        .version(program.package.version)
-        .data_dir(data_dir)
-        .connector(connector);
+    let mut bound = make(start).await?;
+    bound.settings.identity = Some(identity);
+    program.package.version.clone_into(&mut bound.settings.version);
+    bound.settings.data_dir = Some(data_dir);
+    bound.settings.connector = Some(Box::new(connector));
     tokio::select! {
-        spawned = builder.spawn() => {
+        spawned = bound.spawn() => {
             let handle = spawned?;
             let cx = handle.cx().clone();
             tokio::spawn(async move {
