@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use volttron_tests::generated::{lock, target, workshop_in};
-use volttron_tests::platform::{Platform, sources};
+use volttron_tests::platform::Platform;
 use volttron_tests::programs::program;
 
 /// A directory outside the workspace; cargo finds our crates through its configuration.
