@@ -66,6 +66,29 @@ fn a_reader_that_went_away_does_not_stop_a_command_halfway() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let platform = Platform::prepare();
+    for line in [&["auth", "keypair"][..], &["--json", "list"], &["export"]] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+        let mut command = platform.command("vctl");
+        let output = command.args(line).stdout(full).stderr(Stdio::piped()).output().expect("run vctl");
+        let why = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{line:?}: {why}");
+        assert!(why.contains("cannot write to standard output: No space left on device"), "{line:?}: {why}");
+    }
+}
+
+#[test]
+fn a_method_without_an_agent_is_an_error_with_a_platform_too() {
+    let platform = Platform::start();
+    platform.vctl_ok(&["install", &listener(), "--vip-identity", "ears"]);
+    let output = platform.vctl(&["auth", "rpc", "add", "nobody.move", "may_move"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    platform.vctl_ok(&["auth", "rpc", "add", "ears.agent.version", "may_ask"]);
+    assert_eq!(platform.vctl_json(&["auth", "rpc", "list"])["ears.agent.version"][0], "may_ask");
+}
+
+#[test]
 fn narrow_terminals_get_the_whole_text() {
     let platform = Platform::prepare();
     for args in [&["--help"][..], &["install", "--help"], &["list"], &["config", "store", "--help"]] {

@@ -87,6 +87,7 @@ pub fn main(command_line: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         outcome
     });
+    let outcome = outcome.and_then(|code| out.unwritten().map_or(Ok(code), Err));
     let code = match outcome {
         Ok(code) => code,
         Err(error) => {

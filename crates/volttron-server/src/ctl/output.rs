@@ -1,10 +1,11 @@
-//! Standard output and standard error of the program. A reader that went away is not an error.
+//! Standard output and standard error of the program. A reader that went away is not an error; a disk that is full is one.
 
 use std::io::{self, IsTerminal, Write};
 
 use serde_json::json;
 
 use crate::codes::Code;
+use crate::ops::OpError;
 use crate::ops::auth::Prompt;
 
 /// Where commands write.
@@ -14,6 +15,7 @@ pub struct Output {
     err: io::Stderr,
     json: bool,
     reader_gone: bool,
+    unwritten: Option<io::Error>,
 }
 
 impl Default for Output {
@@ -25,7 +27,7 @@ impl Default for Output {
 impl Output {
     /// Where commands write; failures as JSON too if that is asked for.
     pub fn new(json: bool) -> Self {
-        Self { out: io::stdout(), err: io::stderr(), json, reader_gone: false }
+        Self { out: io::stdout(), err: io::stderr(), json, reader_gone: false, unwritten: None }
     }
 
     /// Tells why something failed. The text is what scripts know; where to read on comes behind it, for people who look
@@ -49,7 +51,17 @@ impl Output {
     /// Text to standard output, as it is.
     pub fn print(&mut self, text: &str) {
         let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
-        self.reader_gone |= written.is_err_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.reader_gone = true,
+            Err(error) => self.unwritten = self.unwritten.take().or(Some(error)),
+            Ok(()) => {}
+        }
+    }
+
+    /// Why not all of it was written, if so: what a script keeps in a file would be short without anybody noticing.
+    pub fn unwritten(&mut self) -> Option<OpError> {
+        let what = "the output is not complete: cannot write to standard output".to_owned();
+        self.unwritten.take().map(|source| OpError::File { what, source })
     }
 
     /// Whether nobody reads standard output any more: a command that only shows may end then.

@@ -133,16 +133,24 @@ fn pick(allow: &[Value], indices: &[i64]) -> Result<Vec<Value>, AuthOpError> {
     }
 }
 
-/// `auth rpc add|remove IDENTITY.METHOD CAPABILITY…`. The last dot divides: identities have dots, methods do not.
+/// `auth rpc add|remove IDENTITY.METHOD CAPABILITY…`. The last dot divides, or else the one behind an identity that has
+/// an entry: identities have dots, and so have some methods (`agent.version`).
 pub async fn adjust_rpc(
     rules: &Rules<'_>,
     name: &str,
     capabilities: &[String],
     add: bool,
 ) -> Result<Output, AuthOpError> {
-    let parts = name.rsplit_once('.').filter(|(identity, method)| !identity.is_empty() && !method.is_empty());
-    let Some((identity, method)) = parts else {
+    let divided = || name.rmatch_indices('.').map(|(dot, _)| (&name[..dot], &name[dot + 1..]));
+    let mut parts = divided().filter(|(identity, method)| !identity.is_empty() && !method.is_empty());
+    let Some(last) = parts.next() else {
         return Err(AuthOpError::Usage(format!("{name} is not of the form IDENTITY.METHOD")));
+    };
+    // Asked here since the platform answers the change with nothing, whether the identity has an entry or not.
+    let allow = rules.read().await?.allow;
+    let is_known = |identity: &str| allow.iter().any(|entry| entry["identity"] == identity);
+    let Some((identity, method)) = std::iter::once(last).chain(parts).find(|(id, _)| is_known(id)) else {
+        return Err(AuthOpError::Name(format!("no auth entry has the identity \"{}\"", last.0)));
     };
     rules.adjust_rpc(identity, method, capabilities, add).await?;
     Ok(Output::default())

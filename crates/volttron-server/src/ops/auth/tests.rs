@@ -289,6 +289,12 @@ fn requirements_of_methods() {
         "METHOD            CAPABILITIES\n------            ------------\nplant.driver.set  ['b']\n"
     );
     assert_eq!(desk.run(&["rpc", "list", "other"]).unwrap().json, Some(json!({})));
+    // A method with a dot; the identity before the last one has no entry.
+    desk.ok(&["rpc", "add", "plant.driver.agent.version", "c"]);
+    let listed = desk.run(&["rpc", "list"]).unwrap().json.unwrap();
+    assert_eq!(listed["plant.driver.agent.version"], json!(["c"]), "{listed}");
+    let nobody = desk.run(&["rpc", "add", "plant.agent.version", "c"]).unwrap_err();
+    assert_eq!(nobody.to_string(), "no auth entry has the identity \"plant.agent\"");
 }
 
 #[test]
