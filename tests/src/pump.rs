@@ -22,6 +22,8 @@ pub enum Does {
     Ends(u8),
     /// It lives, but never gets as far as the bus.
     Hangs,
+    /// As that, and does not listen when it is asked to stop.
+    Deaf,
 }
 
 /// A version of the program.
@@ -42,6 +44,7 @@ impl Pump {
             Does::StaysBad => "bad".to_owned(),
             Does::Ends(code) => code.to_string(),
             Does::Hangs => "hangs".to_owned(),
+            Does::Deaf => "deaf".to_owned(),
         };
         let mut bytes = fs::read(program("volttron-test-pump")).expect("read the program");
         bytes.extend_from_slice(format!("{MARK}{version} {word}\n").as_bytes());
@@ -66,6 +69,7 @@ impl Pump {
             "works" => Does::Works,
             "bad" => Does::StaysBad,
             "hangs" => Does::Hangs,
+            "deaf" => Does::Deaf,
             code => Does::Ends(code.parse().expect("an exit code")),
         };
         Self { version: version.to_owned(), does }

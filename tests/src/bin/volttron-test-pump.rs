@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 use volttron_client::program::{Package, Program, run_with};
 use volttron_client::{Agent, Cx, Registrar};
 use volttron_tests::pump::{Does, Pump};
@@ -24,6 +25,16 @@ impl Agent for Agency {
     }
 }
 
+/// Takes the signals that ask for an end, and does nothing about them.
+fn hear_nothing() -> ! {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let _taken =
+            [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).expect("a signal"));
+        std::future::pending().await
+    })
+}
+
 fn main() -> ExitCode {
     let pump = Pump::of_this_program();
     let package = Package {
@@ -40,6 +51,7 @@ fn main() -> ExitCode {
         Does::Hangs if !asked => loop {
             std::thread::park();
         },
+        Does::Deaf if !asked => hear_nothing(),
         _ => {}
     }
     run_with(&Program::new(package, "pump"), |_| std::future::ready(Ok(Agency(pump.does))))

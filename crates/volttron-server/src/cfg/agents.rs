@@ -161,7 +161,8 @@ impl Agents {
         work: impl AsyncFnOnce(&Session) -> Result<T, OpError>,
     ) -> Result<T, OpError> {
         self.ensure_platform()?;
-        let target = Target { home: self.home.clone(), address: None, timeout: CALL_LIMIT };
+        let target =
+            Target { home: self.home.clone(), address: None, timeout: CALL_LIMIT, timeout_is_given: false };
         self.runtime()?.block_on(async {
             let session = target.connect().await?;
             let done = work(&session).await;

@@ -50,7 +50,8 @@ pub(super) async fn start(
 ) -> Result<u8, OpError> {
     let session = vctl.connect().await?;
     let rows = chosen_status(&session, "start", selection, out).await?;
-    let idle: Vec<AgentRow> = rows.into_iter().filter(|row| !row.is_running()).map(|row| row.agent).collect();
+    let idle = rows.into_iter().filter(|row| !row.is_running() || row.is_stopping()).map(|row| row.agent);
+    let idle: Vec<AgentRow> = idle.collect();
     start_all(&session, &idle, wait, out).await
 }
 

@@ -236,13 +236,15 @@ impl Vctl {
         // Settings before any section are the server's as well; only sections of ours count for the address.
         let setting = |key| files.iter().rev().find_map(|f| own_setting(f, key));
         let typed = setting("timeout").and_then(|text| text.parse().ok());
-        let timeout = match global.timeout.or(typed) {
+        let given = global.timeout.or(typed);
+        let timeout = match given {
             Some(number) => Duration::try_from_secs_f64(number)
                 .map_err(|e| OpError::Usage(format!("--timeout {number}: {e}")))?,
             None => DEFAULT_TIMEOUT,
         };
         let address = global.vip_address.clone().or_else(|| setting("vip-address"));
-        Ok(Self { target: Target { home, address, timeout }, json: global.json, verbose: global.verbose > 0 })
+        let target = Target { home, address, timeout, timeout_is_given: given.is_some() };
+        Ok(Self { target, json: global.json, verbose: global.verbose > 0 })
     }
 
     fn home(&self) -> &Home {

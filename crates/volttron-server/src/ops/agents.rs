@@ -157,6 +157,11 @@ impl StatusRow {
     pub fn is_running(&self) -> bool {
         self.pid.is_some() && self.exit.is_none()
     }
+
+    /// Whether somebody has stopped it and its process has not ended yet.
+    pub fn is_stopping(&self) -> bool {
+        self.is_running() && self.report.as_ref().is_some_and(|report| report["state"] == "stopping")
+    }
 }
 
 /// Every installed agent and every other one the platform remembers, with its process and health. Four questions,

@@ -211,7 +211,7 @@ async fn refuse_existing(session: &Session, identity: &str) -> Result<(), OpErro
 }
 
 async fn hand_over(session: &Session, staged: &install::StagedAgent) -> Result<Installed, OpError> {
-    let call = session.control("install_staged").arg(staged).timeout(REGISTER_LIMIT.max(session.timeout()));
+    let call = session.control("install_staged").arg(staged).timeout(session.patience(REGISTER_LIMIT));
     match call.send().await {
         Err(CallError::Remote(e)) if e.detail() == Some("Identity already exists, but not forced!") => {
             Err(InstallError::IdentityExists(staged.identity.clone().unwrap_or_default()).into())

@@ -4,6 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use volttron_client::CallError;
 use volttron_utils::files::FileLock;
 use volttron_utils::home::Home;
 
@@ -95,11 +96,18 @@ pub async fn stop(session: &Session, agent: &AgentRow) -> Result<(), OpError> {
     Ok(())
 }
 
-/// Removes an agent: stops it, deletes its auth entry and its directory.
+/// Removes an agent: stops it, deletes its auth entry and its directory. One that somebody else removes at the same time
+/// is removed as well.
 pub async fn remove(session: &Session, agent: &AgentRow) -> Result<(), OpError> {
-    let limit = session.timeout().max(STOP_LIMIT);
-    session.control("remove_agent").arg(&agent.uuid).timeout(limit).send_value().await?;
-    Ok(())
+    let limit = session.patience(STOP_LIMIT);
+    match session.control("remove_agent").arg(&agent.uuid).timeout(limit).send_value().await {
+        Err(CallError::Remote(error)) => {
+            let left = session.control("list_agents").send::<Vec<Value>>().await?;
+            let is_left = left.iter().any(|row| row["uuid"] == agent.uuid);
+            if is_left { Err(CallError::Remote(error).into()) } else { Ok(()) }
+        }
+        other => Ok(other.map(drop)?),
+    }
 }
 
 /// Whether an agent on this host has written data that a removal would delete.
@@ -164,7 +172,7 @@ pub async fn clear(session: &Session, all: bool) -> Result<(), OpError> {
 
 /// Stops every agent.
 pub async fn stop_agents(session: &Session) -> Result<(), OpError> {
-    let limit = session.timeout().max(STOP_LIMIT);
+    let limit = session.patience(STOP_LIMIT);
     session.control("shutdown").timeout(limit).send_value().await?;
     Ok(())
 }

@@ -24,6 +24,8 @@ pub struct Target {
     pub address: Option<String>,
     /// How long connecting and each call may take.
     pub timeout: Duration,
+    /// Whether somebody said so: then it holds for calls as well that otherwise get as long as they may need.
+    pub timeout_is_given: bool,
 }
 
 impl Target {
@@ -53,6 +55,7 @@ impl Target {
             connection: Connection::open(options).await?,
             address: address.base(),
             timeout: self.timeout,
+            timeout_is_given: self.timeout_is_given,
         })
     }
 
@@ -119,6 +122,7 @@ pub struct Session {
     connection: Connection,
     address: String,
     timeout: Duration,
+    timeout_is_given: bool,
 }
 
 impl Session {
@@ -135,6 +139,11 @@ impl Session {
     /// Limit of each call.
     pub fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// Limit of a call that may need as long as `long`, since it waits for an agent to end.
+    pub fn patience(&self, long: Duration) -> Duration {
+        if self.timeout_is_given { self.timeout } else { self.timeout.max(long) }
     }
 
     /// A call to the control service.

@@ -188,7 +188,7 @@ pub async fn roll_back(
     to: Option<&str>,
     wait: Duration,
 ) -> Result<Returned, OpError> {
-    let limit = session.timeout().max(GOING_BACK);
+    let limit = session.patience(GOING_BACK);
     let call = session.control("rollback_agent").arg(&agent.uuid).arg(to).timeout(limit);
     let installed: Installed = call.send().await?;
     let came = match (installed.restarted, installed.start_error) {

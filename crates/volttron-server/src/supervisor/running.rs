@@ -239,6 +239,13 @@ impl Supervisor {
         let agent = self.agent(uuid).ok_or_else(|| StartError::Unknown(uuid.to_owned()))?;
         let identity = agent.identity.clone();
         let mut state = self.enter(agent);
+        // One that is being stopped is started once it has ended.
+        let _ = state
+            .wait_for(|View { state, .. }| match state {
+                State::Stopping { stage, .. } => stage.is_hopeless(),
+                _ => true,
+            })
+            .await;
         if self.feed(uuid, Input::Start).contains(&Effect::AlreadyRunning) {
             return Err(StartError::AlreadyRunning);
         }

@@ -153,7 +153,13 @@ impl Control {
     }
 
     async fn remove(&self, agent: InstalledAgent, remove_auth: bool) -> Result<(), RpcError> {
+        // Before its turn: an agent that does not listen takes a while to end, and nobody else is to wait for it.
+        self.stop(&agent.uuid).await?;
         let _turn = self.changing.lock().await;
+        let Some(agent) = self.supervisor().agent(&agent.uuid) else {
+            // Somebody else has removed it meanwhile.
+            return Ok(());
+        };
         self.stop(&agent.uuid).await?;
         let user = std::fs::read_to_string(agent.dir.user_id()).unwrap_or_default();
         let gone = agent.clone();
