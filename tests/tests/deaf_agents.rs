@@ -5,7 +5,6 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use volttron_tests::platform::Platform;
 use volttron_tests::programs::program;
 use volttron_tests::pump::{Does, Pump};
@@ -45,7 +44,7 @@ fn begin(platform: &Platform, words: &[&str]) -> Child {
 }
 
 fn is_stopping(platform: &Platform) -> Option<()> {
-    (platform.vctl_json(&["status"])["deaf"]["state"] == Value::from("stopping")).then_some(())
+    (platform.vctl_json(&["status"])["deaf"]["state"] == "stopping").then_some(())
 }
 
 fn ends_well(child: Child) {
