@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use volttron_tests::platform::Platform;
@@ -229,41 +230,57 @@ fn an_interrupted_backup_or_restore_leaves_nothing() {
         *byte = (state >> 24) as u8;
     }
     fs::write(first.home().join("agents/pump/data/noise"), &noise).expect("write");
-    let interrupt = |words: &[&str], platform: &Platform, made: &Path, begun: &dyn Fn(&str) -> bool| {
-        let dir = made.parent().expect("a directory");
-        // On a busy machine all may be done before the signal gets there: then it is whole, and it is tried again.
-        for _ in 0..20 {
-            let mut child = platform.command("vctl").args(words).spawn().expect("start vctl");
-            until("work to begin", PATIENCE, || {
-                let names = fs::read_dir(dir).expect("a directory").flatten();
-                let mut names = names.map(|e| e.file_name().to_string_lossy().into_owned());
-                (names.any(|name| begun(&name)) || made.exists()).then_some(())
-            });
-            let pid = rustix::process::Pid::from_child(&child);
-            rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("interrupt");
-            let code = child.wait().expect("vctl ends").code();
-            let left = fs::read_dir(dir).expect("a directory").flatten();
-            let left: Vec<String> = left.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
-            assert!(!left.iter().any(|name| begun(name)), "{left:?}");
-            assert_eq!((code == Some(0), code.is_some()), (made.exists(), true), "{words:?}: {code:?}");
-            if code != Some(0) {
-                assert_eq!(code, Some(1), "{words:?}");
-                return;
+    let interrupt =
+        |with: Signal, words: &[&str], platform: &Platform, made: &Path, begun: &dyn Fn(&str) -> bool| {
+            let dir = made.parent().expect("a directory");
+            // On a busy machine all may be done before the signal gets there: then it is whole, and it is tried again.
+            for _ in 0..20 {
+                let mut child = platform.command("vctl").args(words).spawn().expect("start vctl");
+                until("work to begin", PATIENCE, || {
+                    let names = fs::read_dir(dir).expect("a directory").flatten();
+                    let mut names = names.map(|e| e.file_name().to_string_lossy().into_owned());
+                    (names.any(|name| begun(&name)) || made.exists()).then_some(())
+                });
+                let pid = rustix::process::Pid::from_child(&child);
+                rustix::process::kill_process(pid, with).expect("interrupt");
+                let code = child.wait().expect("vctl ends").code();
+                if with == Signal::KILL {
+                    if code.is_none() {
+                        return;
+                    }
+                    fs::remove_file(made).expect("remove what was made");
+                    continue;
+                }
+                let left = fs::read_dir(dir).expect("a directory").flatten();
+                let left: Vec<String> = left.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+                assert!(!left.iter().any(|name| begun(name)), "{left:?}");
+                assert_eq!((code == Some(0), code.is_some()), (made.exists(), true), "{words:?}: {code:?}");
+                if code != Some(0) {
+                    let told = if with == Signal::INT { 1 } else { 128 + with.as_raw() };
+                    assert_eq!(code, Some(told), "{words:?}");
+                    return;
+                }
+                let done = if made.is_dir() { fs::remove_dir_all(made) } else { fs::remove_file(made) };
+                done.expect("remove what was made");
             }
-            let done = if made.is_dir() { fs::remove_dir_all(made) } else { fs::remove_file(made) };
-            done.expect("remove what was made");
-        }
-        panic!("{words:?} was never interrupted");
-    };
+            panic!("{words:?} was never interrupted");
+        };
     let other = tempfile::tempdir().expect("a directory");
     let big = text(&other.path().join("big.tar.gz"));
-    interrupt(&["backup", &big], &first, Path::new(&big), &|name| name.starts_with(".tmp-"));
+    let begun = |name: &str| name.contains("big.tar.gz.writing-");
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::KILL] {
+        interrupt(signal, &["backup", &big], &first, Path::new(&big), &begun);
+    }
     assert!(!Path::new(&big).exists());
+    // What the last one left goes when there is the next one.
+    let left = || fs::read_dir(other.path()).expect("a directory").flatten().count();
+    assert_eq!(left(), 1);
     first.vctl_ok(&["backup", &big]);
+    assert_eq!(left(), 1);
     let home = empty_home();
     let place = text(&other.path().join("vh"));
     let begun = |name: &str| name.contains("vh.restoring-");
-    interrupt(&["--vhome", &place, "restore", &big], &home, Path::new(&place), &begun);
+    interrupt(Signal::INT, &["--vhome", &place, "restore", &big], &home, Path::new(&place), &begun);
     assert!(!Path::new(&place).exists());
     assert!(archive.exists());
 }

@@ -6,6 +6,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::{inside, pair};
 
 /// How long a question may let wait for it; guards against hanging.
@@ -80,10 +82,9 @@ impl Dialogue {
         }
     }
 
-    /// Asks the program to end, with SIGTERM.
-    pub fn interrupt(&self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signal the program");
+    /// Sends the program a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("signal the program");
     }
 
     /// Waits for the end of the program; how it ended and everything that was shown.

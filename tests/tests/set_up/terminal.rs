@@ -123,7 +123,7 @@ fn a_signal_takes_the_platform_down_that_was_started() {
     let mut terminal = Dialogue::start(command.args(["--agent", "listener"]));
     terminal.expect("Should the agent autostart? [N]: ");
     let platform = site.pid();
-    terminal.interrupt();
+    terminal.signal(rustix::process::Signal::TERM);
     let (status, shown) = terminal.end();
     assert_eq!(status.code(), Some(143), "{shown}");
     volttron_tests::wait::until("the end of the platform", std::time::Duration::from_secs(30), || {

@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use volttron_tests::platform::Platform;
 use volttron_tests::programs::program;
+use volttron_tests::terminal::Dialogue;
 use volttron_tests::wait::until;
 
 fn listener() -> String {
@@ -86,6 +87,18 @@ fn a_method_without_an_agent_is_an_error_with_a_platform_too() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     platform.vctl_ok(&["auth", "rpc", "add", "ears.agent.version", "may_ask"]);
     assert_eq!(platform.vctl_json(&["auth", "rpc", "list"])["ears.agent.version"][0], "may_ask");
+}
+
+#[test]
+fn a_signal_ends_a_question_at_once() {
+    let platform = Platform::prepare();
+    for (signal, code) in [(Signal::INT, 1), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let mut add = Dialogue::start(platform.command("vctl").args(["auth", "add"]));
+        add.expect("domain");
+        add.signal(signal);
+        let (status, shown) = add.end();
+        assert_eq!(status.code(), Some(code), "{signal:?}: {shown}");
+    }
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod rpc;
 mod run;
 mod selection;
 mod show;
+mod signals;
 mod top;
 mod versions;
 mod watch;
@@ -41,6 +42,7 @@ use volttron_utils::json::python;
 
 use args::{AuthVerb, Cli, Command, Global};
 use output::Output;
+use signals::Interruption;
 
 use crate::codes::Coded;
 use crate::logging::{self, Log};
@@ -146,11 +148,14 @@ fn run(vctl: &Vctl, command: Command, out: &mut Output) -> Result<u8, OpError> {
             Command::Run(args) => run::run(vctl, args, out).await,
             // So does a measurement; it clears up first.
             Command::Bench(args) => bench::bench(vctl, &args, out).await,
-            other => tokio::select! {
-                code = dispatch(vctl, other, out) => code,
-                // Ctrl-C (cli.md section 4, exit codes).
-                _ = tokio::signal::ctrl_c() => Ok(1),
-            },
+            other => {
+                let interruption = Interruption::listen()
+                    .map_err(|source| OpError::File { what: "cannot start".to_owned(), source })?;
+                tokio::select! {
+                    code = dispatch(vctl, other, out) => code,
+                    code = interruption.came() => Ok(code),
+                }
+            }
         }
     })
 }

@@ -5,10 +5,10 @@ use std::fmt::Write;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use volttron_utils::config::{flag_value, parse_config, to_yaml};
+use volttron_utils::config::{csv_to_json, flag_value, parse_config, to_yaml};
 use volttron_utils::home::Home;
 
-use super::super::bugreport::secrets::is_secret_name;
+use super::super::bugreport::secrets::{is_secret_name, secret_members, setting_in};
 use super::super::{OpError, Session};
 use super::plan::user;
 use super::state::{Present, PresentAgent, Stores, gather};
@@ -89,7 +89,11 @@ struct Writer<'a> {
 }
 
 /// The name of a member that seems to hold a secret.
-fn secret_in(value: &Value) -> Option<&str> {
+fn secret_in(value: &Value) -> Option<String> {
+    secret_below("", value)
+}
+
+fn secret_below(name: &str, value: &Value) -> Option<String> {
     match value {
         Value::Object(map) => map.iter().find_map(|(name, inner)| {
             let filled = match inner {
@@ -97,11 +101,14 @@ fn secret_in(value: &Value) -> Option<&str> {
                 Value::Number(_) => true,
                 _ => false,
             };
-            if filled && is_secret_name(name) { Some(name.as_str()) } else { secret_in(inner) }
+            if filled && is_secret_name(name) { Some(name.clone()) } else { secret_below(name, inner) }
         }),
+        Value::Array(items) if secret_members(name, items).contains(&true) => {
+            Some(if name.is_empty() { "list" } else { name }.to_owned())
+        }
         Value::Array(items) => items.iter().find_map(secret_in),
-        // Keys in addresses of other platforms.
-        Value::String(text) if text.contains("secretkey=") => Some("secretkey"),
+        // Among them keys in addresses of other platforms.
+        Value::String(text) => setting_in(text),
         _ => None,
     }
 }
@@ -143,7 +150,8 @@ impl Writer<'_> {
             fields.insert("running".to_owned(), of.running.into());
         }
         if let Some(text) = &of.config {
-            let value = parse_config(text).unwrap_or_default();
+            // What cannot be read is text, and looked through as such.
+            let value = parse_config(text).unwrap_or_else(|_| text.clone().into());
             if self.may(&format!("configuration of the agent {identity}"), &value) {
                 fields.insert("config".to_owned(), as_value(text, value));
             }
@@ -196,11 +204,18 @@ impl Writer<'_> {
         for (identity, store) in &present.store {
             let mut entries = Map::new();
             for (name, item) in store {
+                let text = || Value::from(item.data.clone());
                 let value = match item.kind.as_str() {
-                    "json" => parse_config(&item.data).unwrap_or_default(),
-                    _ => Value::from(item.data.clone()),
+                    "json" => parse_config(&item.data).unwrap_or_else(|_| text()),
+                    _ => text(),
                 };
-                if self.may(&format!("configuration {identity}/{name}"), &value) {
+                // The names of a table stand in its first row.
+                let rows = (item.kind == "csv").then(|| csv_to_json(&item.data).ok()).flatten();
+                let looked_at = rows.map_or_else(
+                    || value.clone(),
+                    |rows| rows.into_iter().map(Value::Object).collect::<Value>(),
+                );
+                if self.may(&format!("configuration {identity}/{name}"), &looked_at) {
                     let content = if item.kind == "json" {
                         as_value(&item.data, value)
                     } else {
@@ -282,8 +297,12 @@ mod tests {
             (json!({"secret_key": ""}), None),
             (json!({"address": "tcp://a:1?secretkey=abc"}), Some("secretkey")),
             (json!({"interval_s": 5, "keyword": "a"}), None),
+            (json!("host: h\npassword: S1\n"), Some("password")),
+            (json!({"db": "postgres://me:pa55@db/x"}), Some("password in an address")),
+            (json!({"args": ["--api-key", "k"]}), Some("args")),
+            (json!({"auth": ["me", "k"]}), Some("auth")),
         ] {
-            assert_eq!(secret_in(&value), name, "{value}");
+            assert_eq!(secret_in(&value).as_deref(), name, "{value}");
         }
     }
 }

@@ -11,6 +11,7 @@ mod relocate;
 mod restore;
 pub(in crate::ops) mod sqlite;
 mod verify;
+mod workplace;
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -24,6 +25,7 @@ pub use pack::{PackRequest, Packed, pack};
 pub(in crate::ops) use relocate::relocate;
 pub use restore::{RestoreRequest, Restored, restore};
 pub(in crate::ops) use restore::{present, put_in_place, room};
+pub(in crate::ops) use workplace::{Workplace, beside, clear_abandoned, remove_if_abandoned};
 
 use crate::codes::{Code, Coded};
 

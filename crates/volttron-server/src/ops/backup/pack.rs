@@ -11,13 +11,14 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 use tar::{Builder, Header};
-use volttron_utils::files::{FileLock, TEMP_PREFIX, temporary_in, unnamed};
+use volttron_utils::files::{FileLock, temporary_in};
 use volttron_utils::home::Home;
 use volttron_utils::time::format_timestamp;
 
 use super::collect::{Found, collect};
 use super::{
-    AgentNote, BackupError, FILES, FORMAT, File, HEAD, Head, Manifest, Progress, TAIL, io_error, sqlite,
+    AgentNote, BackupError, FILES, FORMAT, File, HEAD, Head, Manifest, Progress, TAIL, Workplace, io_error,
+    sqlite,
 };
 use crate::ops::doctor::install_source;
 use crate::supervisor::installed;
@@ -79,14 +80,13 @@ pub fn pack(request: &PackRequest, progress: &Progress) -> Result<Packed, Backup
     let mut contents = collect(home, request.programs, &archive)?;
     progress.begin(contents.files.iter().map(|f| f.size).sum());
 
+    let workplace = Workplace::open(&archive, "writing")?;
     // Readable by its owner only, from the first byte on.
-    let temp = temporary_in(&beside).map_err(io_error("write in", &beside))?;
-    let scratch = tempfile::Builder::new().prefix(TEMP_PREFIX).tempdir_in(&beside);
-    let scratch = scratch.map_err(unnamed).map_err(io_error("write in", &beside))?;
+    let temp = temporary_in(workplace.path()).map_err(io_error("write in", &beside))?;
     let zip = GzEncoder::new(BufWriter::new(temp.as_file()), Compression::fast());
     let mut writer = Writer {
         tar: Builder::new(zip),
-        scratch: scratch.path().to_owned(),
+        scratch: workplace.path().to_owned(),
         archive: archive.clone(),
         progress,
     };
@@ -146,8 +146,12 @@ fn lock(home: &Home) -> Result<Option<FileLock>, BackupError> {
     let path = home.bin().join(".lock");
     let began = Instant::now();
     loop {
-        if let Some(lock) = FileLock::try_acquire(&path).map_err(io_error("lock", &path))? {
-            return Ok(Some(lock));
+        match FileLock::try_acquire(&path) {
+            Ok(Some(lock)) => return Ok(Some(lock)),
+            Ok(None) => {}
+            // Nobody can change anything there: a disk that fails is often like that, and this its last backup.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => return Ok(None),
+            Err(error) => return Err(io_error("lock", &path)(error)),
         }
         if began.elapsed() > LOCK_PATIENCE {
             return Err(BackupError::InUse(format!(

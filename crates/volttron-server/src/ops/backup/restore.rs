@@ -14,7 +14,7 @@ use volttron_utils::home::Home;
 
 use super::relocate::relocate;
 use super::verify::{self, verify};
-use super::{AgentNote, BackupError, Link, Manifest, Progress, io_error};
+use super::{AgentNote, BackupError, Link, Manifest, Progress, Workplace, io_error};
 use crate::install::python::on_path;
 use crate::ops::doctor::size;
 
@@ -78,10 +78,8 @@ pub fn restore(request: &RestoreRequest, progress: &Progress) -> Result<Restored
     progress.begin(bytes);
     // Held until the former home is out of the way, so that no platform starts in it meanwhile.
     let lock = take(home, &place)?;
-    let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
     fs::create_dir_all(&beside).map_err(io_error("make", &beside))?;
-    let staged = tempfile::Builder::new().prefix(&format!(".{name}.restoring-")).tempdir_in(&beside);
-    let staged = staged.map_err(volttron_utils::files::unnamed).map_err(io_error("write in", &beside))?;
+    let staged = Workplace::open(&place, "restoring")?;
     unpack(archive, room, &restored.manifest, staged.path(), progress)?;
     for link in &restored.manifest.interpreters {
         interpreter(link, staged.path(), &mut restored.warnings)?;
@@ -92,8 +90,9 @@ pub fn restore(request: &RestoreRequest, progress: &Progress) -> Result<Restored
     set_directories(&restored.manifest, staged.path())?;
     let flushed = fs::File::open(staged.path()).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?));
     flushed.map_err(io_error("write", staged.path()))?;
-    restored.moved_aside = put_in_place(&staged.keep(), &place, !existing.is_empty())?;
-    drop(lock);
+    let (staged, staged_lock) = staged.keep();
+    restored.moved_aside = put_in_place(&staged, &place, !existing.is_empty())?;
+    drop((lock, staged_lock));
     Ok(restored)
 }
 

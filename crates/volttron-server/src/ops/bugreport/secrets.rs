@@ -24,9 +24,10 @@ const MAX_DEPTH: usize = 64;
 
 /// Words in the name of a setting whose value is a secret.
 const WORDS: &str = "passw|passphrase|pwd|secret|token|api[-_]?key|private[-_]?key|access[-_]?key|credential|authorization|\
-                     bearer|cookie|connection[-_]?string|dsn|community|pin[-_]?code";
+                     bearer|cookie|connection[-_]?string|dsn|community|pin[-_]?code|psk|\
+                     (?:wifi|wlan|shared|encryption|signing|master|session|auth|license|ssh|aes|hmac)[-_]?key";
 
-static NAME: LazyLock<Regex> = LazyLock::new(|| pattern(&format!("(?i)(?:{WORDS})|^(?:pass|pin|psk|key)$")));
+static NAME: LazyLock<Regex> = LazyLock::new(|| pattern(&format!("(?i)(?:{WORDS})|^(?:pass|pin|key)$")));
 /// A setting in free text: name, separator, value.
 static SETTING: LazyLock<Regex> = LazyLock::new(|| {
     pattern(&format!(
@@ -49,6 +50,26 @@ fn pattern(text: &str) -> Regex {
 /// Whether a setting of this name holds a secret.
 pub fn is_secret_name(name: &str) -> bool {
     NAME.is_match(name)
+}
+
+/// The name of a setting in free text whose value is a secret.
+pub fn setting_in(text: &str) -> Option<String> {
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-');
+    let setting =
+        SETTING.captures_iter(text).find(|found| !found[2].trim_matches(['"', '\'', '\\']).is_empty());
+    let name = setting.map(|found| found[1].trim_matches(|c| !is_part(c)).to_owned());
+    name.or_else(|| USER_IN_URL.is_match(text).then(|| "password in an address".to_owned()))
+}
+
+/// Which members of a list are secrets by what stands before them: what follows `--password`, and the second half of a
+/// pair of name and password.
+pub fn secret_members(name: &str, list: &[Value]) -> Vec<bool> {
+    let is_pair = name.eq_ignore_ascii_case("auth") && list.len() == 2;
+    let follows_option = |at: usize| {
+        let before = at.checked_sub(1).and_then(|before| list[before].as_str());
+        before.is_some_and(|text| text.starts_with('-') && !text.contains('=') && is_secret_name(text))
+    };
+    (0..list.len()).map(|at| list[at].is_string() && ((is_pair && at == 1) || follows_option(at))).collect()
 }
 
 /// The secrets of a home, the longest first.
@@ -127,15 +148,23 @@ impl Secrets {
 
 /// A document without the values of settings whose name says that they are secret.
 pub fn mask_value(value: &Value) -> Value {
+    mask_named("", value)
+}
+
+fn mask_named(name: &str, value: &Value) -> Value {
     match value {
         Value::Object(map) => {
             let masked = map.iter().map(|(name, value)| {
                 let secret = is_secret_name(name) && !matches!(value, Value::Bool(_) | Value::Null);
-                (name.clone(), if secret { MASK.into() } else { mask_value(value) })
+                (name.clone(), if secret { MASK.into() } else { mask_named(name, value) })
             });
             Value::Object(masked.collect())
         }
-        Value::Array(list) => list.iter().map(mask_value).collect(),
+        Value::Array(list) => {
+            let secret = secret_members(name, list);
+            let members = list.iter().zip(secret);
+            members.map(|(inner, secret)| if secret { MASK.into() } else { mask_named("", inner) }).collect()
+        }
         other => other.clone(),
     }
 }
@@ -180,7 +209,11 @@ fn value(name: &str, given: &Value, depth: usize, found: &mut BTreeSet<String>) 
                 value(name, given, depth + 1, found);
             }
         }
-        Value::Array(list) => list.iter().for_each(|given| value(name, given, depth + 1, found)),
+        Value::Array(list) => {
+            for (given, secret) in list.iter().zip(secret_members(name, list)) {
+                value(if secret { "secret" } else { name }, given, depth + 1, found);
+            }
+        }
         Value::String(text) => {
             if is_secret_name(name) && !text.is_empty() {
                 found.insert(text.clone());
@@ -262,18 +295,49 @@ mod tests {
     }
 
     #[test]
+    fn settings_in_free_text_are_noticed() {
+        for (text, name) in [
+            ("host: h\npassword: S1\n", Some("password")),
+            ("{'api_key': 'x'}", Some("api_key")),
+            ("postgres://me:pa55@db/x", Some("password in an address")),
+            ("tcp://h:1?secretkey=AbC&serverkey=PUB", Some("secretkey")),
+            ("password = \"\"", None),
+            ("the token is kept elsewhere", None),
+        ] {
+            assert_eq!(setting_in(text).as_deref(), name, "{text}");
+        }
+    }
+
+    #[test]
     fn values_under_secret_names_are_masked_and_found() {
         let document = json!({
             "host": "h", "password": "one-secret", "nested": [{"apiKey": 123_456, "n": 2}], "passwords": {"a": "two-secret"},
-            "use_token": true, "uri": "mqtt://u:three-secret@h",
+            "use_token": true, "uri": "mqtt://u:three-secret@h", "wifi_key": "four-secret", "auth": ["me", "five-secret"],
+            "args": ["--password", "six-secret", "--token=seven-secret", "-v", "x"], "primary_key": "id",
         });
         let text = mask_value(&document).to_string();
-        for (secret, host) in [("one-secret", "\"h\""), ("123456", "\"n\":2"), ("two-secret", "true")] {
+        for (secret, host) in [
+            ("one-secret", "\"h\""),
+            ("123456", "\"n\":2"),
+            ("two-secret", "true"),
+            ("four-secret", "\"id\""),
+            ("five-secret", "\"me\""),
+            ("six-secret", "\"-v\",\"x\""),
+        ] {
             assert!(!text.contains(secret) && text.contains(host), "{text}");
         }
         let mut found = BTreeSet::new();
         value("", &document, 0, &mut found);
-        for secret in ["one-secret", "123456", "two-secret", "three-secret"] {
+        for secret in [
+            "one-secret",
+            "123456",
+            "two-secret",
+            "three-secret",
+            "four-secret",
+            "five-secret",
+            "six-secret",
+            "seven-secret",
+        ] {
             assert!(found.contains(secret), "{found:?}");
         }
         let auth = json!([{"mechanism": "CURVE", "credentials": "public"}, {"mechanism": "PLAIN", "credentials": "plain"}]);

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use volttron_utils::config::OptionFile;
-use volttron_utils::files::FileLock;
 use volttron_utils::home::Home;
 
 use super::plan::Plan;
@@ -15,8 +14,13 @@ use super::report::{Action, Item};
 use super::{MigrateError, MigrateRequest, copy, history, running, undo};
 use crate::install::python::lacks_client;
 use crate::ops::OpError;
-use crate::ops::backup::{BackupError, Progress, Work, io_error, present, put_in_place, relocate, room};
+use crate::ops::backup::{
+    self, BackupError, Progress, Work, Workplace, io_error, present, put_in_place, relocate, room,
+};
 use crate::ops::doctor::size;
+
+/// What the name of the home that is being made says.
+const MIGRATING: &str = "migrating";
 
 /// What came of a migration.
 #[derive(Clone, Debug)]
@@ -29,11 +33,9 @@ pub struct Built {
 
 /// The home that is being made; gone with this value unless it was put in its place.
 struct Staged {
-    dir: tempfile::TempDir,
+    workplace: Workplace,
     home: Home,
     place: PathBuf,
-    /// The new platform's own: nothing starts in it before it is complete, and who clears up knows that it is not abandoned.
-    lock: FileLock,
 }
 
 /// Makes the new home, whole or not at all. `look` is called from time to time while files are copied.
@@ -71,23 +73,13 @@ fn stage(plan: &Plan) -> Result<Staged, MigrateError> {
         }
         .into());
     }
-    let prefix = format!(".{}.migrating-", place.file_name().unwrap_or_default().to_string_lossy());
-    let dir = tempfile::Builder::new()
-        .prefix(&prefix)
-        .tempdir_in(&beside)
-        .map_err(io_error("write in", &beside))?;
-    let home = Home::new(dir.path()).map_err(|e| io_error("find", dir.path())(std::io::Error::other(e)))?;
-    let path = home.lock_file();
-    let lock = FileLock::try_acquire(&path).map_err(io_error("lock", &path))?.ok_or_else(|| {
-        MigrateError::InUse {
-            path: plan.to.path().to_owned(),
-            why: "another command clears up there; try again".to_owned(),
-        }
-    })?;
+    let workplace = Workplace::open(&place, MIGRATING)?;
+    let dir = workplace.path();
+    let home = Home::new(dir).map_err(|e| io_error("find", dir)(std::io::Error::other(e)))?;
     for dir in [home.agents(), home.configuration_store()] {
         volttron_utils::files::create_dir(&dir, 0o755).map_err(io_error("make", &dir))?;
     }
-    Ok(Staged { dir, home, place, lock })
+    Ok(Staged { workplace, home, place })
 }
 
 fn finish(
@@ -120,13 +112,14 @@ fn finish(
     copy::hand_over(&plan.from, root)?;
     let flushed = fs::File::open(root).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?));
     flushed.map_err(io_error("write", root))?;
-    let Staged { dir, place, lock, .. } = staged;
+    let Staged { workplace, place, .. } = staged;
     if let Some(first) = present(&place)?.first() {
         let why =
             format!("it was empty when this began, and has {} now; nothing was left behind", first.display());
         return Err(MigrateError::Place { path: place, why });
     }
-    put_in_place(&dir.keep(), &place, false)?;
+    let (dir, lock) = workplace.keep();
+    put_in_place(&dir, &place, false)?;
     drop(lock);
     Ok(Built { items: plan.items, to_finish })
 }
@@ -183,17 +176,8 @@ pub(super) fn new_name(place: &Path, what: &str) -> PathBuf {
 
 /// What a migration or its undoing left behind when it was killed.
 pub(super) fn clear_abandoned(place: &Path) {
-    let name = place.file_name().unwrap_or_default().to_string_lossy();
-    let begun = format!(".{name}.migrating-");
-    let beside = place.parent().unwrap_or(Path::new("/"));
-    for path in fs::read_dir(beside).into_iter().flatten().flatten().map(|e| e.path()) {
-        let own = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&begun));
-        if !own && !undo::is_doomed(&path, place) {
-            continue;
-        }
-        // Whoever is at work holds the lock.
-        if let Ok(Some(_held)) = FileLock::try_acquire(&path.join("volttron.lock")) {
-            let _ = fs::remove_dir_all(&path);
-        }
+    backup::clear_abandoned(place, MIGRATING);
+    for path in backup::beside(place).filter(|path| undo::is_doomed(path, place)) {
+        backup::remove_if_abandoned(&path);
     }
 }
