@@ -84,7 +84,9 @@ mod tests {
         let left = dir.path().join(".x.tgz.writing-left");
         fs::create_dir(&left).unwrap();
         let others = [".x.tgz.reading-a", ".y.tgz.writing-b", "x.tgz.writing-c"].map(|n| dir.path().join(n));
-        others.iter().for_each(|path| fs::create_dir(path).unwrap());
+        for path in &others {
+            fs::create_dir(path).unwrap();
+        }
         let second = Workplace::open(&place, "writing").unwrap();
         assert!(!left.exists() && used.path().exists() && others.iter().all(|path| path.exists()));
         let path = second.path().to_owned();
