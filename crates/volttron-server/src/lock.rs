@@ -17,6 +17,8 @@ const PROBE_GRACE: Duration = Duration::from_millis(300);
 const RETRY: Duration = Duration::from_millis(20);
 /// Word in the lock file of a server that is on its way out.
 const STOPPING: &str = "stopping";
+/// Whether the server authenticates who connects: its setting may have changed since it started.
+const AUTHENTICATION: &str = "authentication: ";
 
 /// Why the home could not be taken.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +64,7 @@ pub struct HomeLock {
     lock: FileLock,
     home: Home,
     pid: u32,
+    authenticates: Option<bool>,
 }
 
 impl HomeLock {
@@ -73,7 +76,7 @@ impl HomeLock {
         loop {
             let io = |source| LockError::Io { action: "lock", path: path.clone(), source };
             if let Some(lock) = FileLock::try_acquire(&path).map_err(io)? {
-                let mut own = Self { lock, home: home.clone(), pid: std::process::id() };
+                let mut own = Self { lock, home: home.clone(), pid: std::process::id(), authenticates: None };
                 own.describe("running")?;
                 return Ok(own);
             }
@@ -89,14 +92,23 @@ impl HomeLock {
     }
 
     fn describe(&mut self, state: &str) -> Result<(), LockError> {
-        let text = format!(
+        let mut text = format!(
             "pid: {}\nsince: {}\nversion: {}\nstate: {state}\n",
             self.pid,
             time::format_timestamp(time::now_utc()),
             env!("CARGO_PKG_VERSION")
         );
+        if let Some(on) = self.authenticates {
+            text.push_str(&format!("{AUTHENTICATION}{}\n", if on { "on" } else { "off" }));
+        }
         let path = self.lock.path().to_owned();
         self.lock.describe(&text).map_err(|source| LockError::Io { action: "write", path, source })
+    }
+
+    /// Tells the tools of this home whether to authenticate themselves.
+    pub fn authenticates(&mut self, on: bool) -> Result<(), LockError> {
+        self.authenticates = Some(on);
+        self.describe("running")
     }
 
     /// Tells the next server that this one is on its way out and worth waiting for.
@@ -131,6 +143,16 @@ impl Drop for HomeLock {
     }
 }
 
+/// Whether the server that owns the home authenticates who connects; none if there is no server, or it does not say.
+pub fn authenticates(home: &Home) -> Option<bool> {
+    let path = home.lock_file();
+    if !FileLock::is_held(&path).unwrap_or(false) {
+        return None;
+    }
+    let note = fs::read_to_string(&path).ok()?;
+    Some(note.lines().find_map(|line| line.strip_prefix(AUTHENTICATION))? == "on")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,6 +172,22 @@ mod tests {
         assert!(error.to_string().contains(&format!("pid {}", std::process::id())), "{error}");
         drop(first);
         assert!(HomeLock::take(&home, Duration::ZERO).is_ok());
+    }
+
+    #[test]
+    fn an_owner_says_whether_it_authenticates() {
+        let (_dir, home) = home();
+        assert_eq!(authenticates(&home), None);
+        let mut lock = HomeLock::take(&home, Duration::ZERO).unwrap();
+        assert_eq!(authenticates(&home), None);
+        for on in [true, false] {
+            lock.authenticates(on).unwrap();
+            assert_eq!(authenticates(&home), Some(on));
+        }
+        lock.stopping();
+        assert_eq!(authenticates(&home), Some(false));
+        drop(lock);
+        assert_eq!(authenticates(&home), None);
     }
 
     #[test]

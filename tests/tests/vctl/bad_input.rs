@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -76,6 +76,42 @@ fn output_that_cannot_be_written_is_an_error() {
         let why = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{line:?}: {why}");
         assert!(why.contains("cannot write to standard output: No space left on device"), "{line:?}: {why}");
+    }
+}
+
+#[test]
+fn a_platform_that_ends_before_it_answers_is_not_waited_for() {
+    let home = Platform::prepare();
+    home.configure("allow-auth = False");
+    // A process that is the platform, as far as anybody can tell, and answers nobody.
+    let mut mute = Command::new("sleep").arg("600").spawn().expect("start sleep");
+    fs::write(home.home().join("VOLTTRON_PID"), mute.id().to_string()).expect("write VOLTTRON_PID");
+    let mut status = home.command("vctl");
+    let status = status.arg("status").stderr(Stdio::piped()).spawn().expect("start vctl");
+    until("vctl to wait for the platform", Duration::from_secs(30), || {
+        let sockets = fs::read_dir(format!("/proc/{}/fd", status.id())).ok()?;
+        let is_socket = |fd: &fs::DirEntry| {
+            fs::read_link(fd.path()).is_ok_and(|to| to.starts_with("anon_inode:[eventpoll]"))
+        };
+        sockets.flatten().any(|fd| is_socket(&fd)).then_some(())
+    });
+    mute.kill().and_then(|()| mute.wait()).expect("kill it");
+    let output = status.wait_with_output().expect("it ends");
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(10), "{why}");
+    assert!(why.contains("VOLTTRON is not running"), "{why}");
+}
+
+#[test]
+fn a_setting_that_is_not_in_force_yet_locks_nobody_out() {
+    for (now, next) in [("True", "False"), ("False", "True")] {
+        let mut platform = Platform::prepare();
+        platform.configure(&format!("allow-auth = {now}"));
+        platform.launch();
+        platform.configure(&format!("allow-auth = {next}"));
+        platform.vctl_ok(&["status"]);
+        platform.vctl_ok(&["config", "store", "a", "b", "--raw", "/dev/null"]);
+        platform.vctl_ok(&["shutdown", "--platform"]);
     }
 }
 

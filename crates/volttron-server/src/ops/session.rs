@@ -14,6 +14,10 @@ use volttron_utils::keys::known_hosts::KnownHosts;
 use volttron_utils::keys::{PublicKey, keystore};
 
 use super::OpError;
+use crate::lock;
+
+/// Pause between two looks at whether the platform still lives.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// How to reach the platform.
 #[derive(Clone, Debug)]
@@ -51,12 +55,28 @@ impl Target {
             }
         }
         let options = ConnectOptions::new(connector).identity(self.identity()).timeout(self.timeout);
+        let connection = tokio::select! {
+            opened = Connection::open(options) => match opened {
+                Err(_) if !self.is_running() => return Err(OpError::NotRunning),
+                other => other?,
+            },
+            // Nobody is going to answer any more.
+            () = self.ended() => return Err(OpError::NotRunning),
+        };
         Ok(Session {
-            connection: Connection::open(options).await?,
+            connection,
             address: address.base(),
             timeout: self.timeout,
             timeout_is_given: self.timeout_is_given,
         })
+    }
+
+    /// Waits until the platform of the home has ended; for ever, if it is one at an explicit address.
+    async fn ended(&self) {
+        let mut look = tokio::time::interval(LOOK_AGAIN);
+        while self.is_running() {
+            look.tick().await;
+        }
     }
 
     fn resolve(&self) -> Result<Address, OpError> {
@@ -97,8 +117,11 @@ impl Target {
     }
 }
 
-/// Whether the platform of this home runs without authentication, as far as its settings tell.
+/// Whether the platform of this home runs without authentication: as it says itself, else as its settings tell.
 pub fn authentication_is_off(home: &Home) -> bool {
+    if let Some(on) = lock::authenticates(home) {
+        return !on;
+    }
     let given = || std::env::var("AUTH_ENABLED").ok();
     platform_option(home, "allow-auth").or_else(given).is_some_and(|text| text == "False")
 }

@@ -32,7 +32,8 @@ pub(super) fn prepare(options: &Options) -> Result<Prepared, PlatformError> {
     }
     raise_open_files();
     options.home.create_dirs()?;
-    let lock = HomeLock::take(&options.home, options.shutdown_timeout)?;
+    let mut lock = HomeLock::take(&options.home, options.shutdown_timeout)?;
+    lock.authenticates(options.auth)?;
     if files::open_bits(options.home.path()).is_ok_and(|bits| bits & 0o022 != 0) {
         tracing::warn!("insecure access control on directory: {}", options.home.path().display());
     }
