@@ -3,6 +3,7 @@
 //!
 //! Only the holder of the lock writes or removes `VOLTTRON_PID`, and it removes it only if its own pid is in it.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
@@ -99,7 +100,7 @@ impl HomeLock {
             env!("CARGO_PKG_VERSION")
         );
         if let Some(on) = self.authenticates {
-            text.push_str(&format!("{AUTHENTICATION}{}\n", if on { "on" } else { "off" }));
+            let _ = writeln!(text, "{AUTHENTICATION}{}", if on { "on" } else { "off" });
         }
         let path = self.lock.path().to_owned();
         self.lock.describe(&text).map_err(|source| LockError::Io { action: "write", path, source })
