@@ -10,6 +10,7 @@ pub mod bench;
 pub mod bugreport;
 pub mod config;
 pub mod doctor;
+pub mod home_upgrade;
 pub mod install;
 pub mod lifecycle;
 pub mod logs;
