@@ -16,6 +16,7 @@ pub mod lifecycle;
 pub mod logs;
 pub mod migrate;
 pub mod new;
+mod passing;
 pub mod rpc;
 pub mod run;
 pub mod select;
