@@ -72,7 +72,16 @@ fn scripts_are_for_their_shells_and_pages_for_every_verb() {
     platform.vctl_ok(&["man", dir.path().to_str().expect("text")]);
     let page = fs::read_to_string(dir.path().join("vctl-apply.1")).expect("a page");
     assert!(page.contains(".SH OPTIONS") && page.contains("Exit codes"), "{page}");
-    for name in ["vctl.1", "volttron.1", "vcfg.1", "vctl-config-store.1", "vctl-status.1"] {
+    for name in [
+        "vctl.1",
+        "volttron.1",
+        "vcfg.1",
+        "vpkg.1",
+        "vpkg-package.1",
+        "volttron-upgrade.1",
+        "vctl-config-store.1",
+        "vctl-status.1",
+    ] {
         assert!(dir.path().join(name).exists(), "{name}");
     }
     assert!(!dir.path().join("vctl-man.1").exists(), "it is for packagers");

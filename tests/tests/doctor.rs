@@ -129,6 +129,20 @@ fn require(diagnosis: &Value, code: &str, level: &str, what: &[&str], fix: &str)
     assert!(fits, "{level} {code} with {what:?} and {fix:?}: {diagnosis:#}");
 }
 
+#[test]
+fn a_cargo_that_cannot_be_run_is_none() {
+    let (platform, programs) = (Platform::prepare(), tempfile::tempdir().expect("a directory"));
+    let cargo = programs.path().join("cargo");
+    for (mode, hinted) in [(0o644, true), (0o755, false)] {
+        fs::write(&cargo, "#!/bin/sh\n").expect("write");
+        fs::set_permissions(&cargo, fs::Permissions::from_mode(mode)).expect("a mode");
+        let mut vctl = platform.command("vctl");
+        let diagnosis = findings_of(vctl.args(["--json", "doctor"]).env("PATH", programs.path()));
+        let findings = diagnosis["findings"].as_array().expect("a list");
+        assert_eq!(findings.iter().any(|f| f["code"] == "VT3067"), hinted, "{mode:o}: {diagnosis:#}");
+    }
+}
+
 type Seed = fn(&Home);
 
 #[test]

@@ -14,9 +14,13 @@ use serde_json::{Value, json};
 use volttron_utils::config::{OptionError, OptionFile};
 use volttron_utils::files::{self, FileLock};
 use volttron_utils::home::{Home, expand};
+use volttron_utils::keys::keystore;
+use volttron_utils::keys::known_hosts::{KnownHosts, KnownHostsError};
 
 use crate::background::{Launch, NotReady};
+use crate::front::IN_USE;
 use crate::options::{Options, OptionsError};
+use crate::platform::PlatformError;
 use crate::supervisor::installed;
 
 /// The port that platforms have by custom.
@@ -76,7 +80,51 @@ pub enum Next {
     /// Nothing: the command line was one of these verbs, and it is done.
     Done(ExitCode),
     /// To be the platform that this command line describes.
-    Serve(Vec<OsString>),
+    Serve {
+        /// The command line.
+        line: Vec<OsString>,
+        /// Its settings were made just now, and may be made anew.
+        fresh: Option<Fresh>,
+    },
+}
+
+/// Settings that were made here and nobody has seen yet.
+#[derive(Debug)]
+pub struct Fresh {
+    home: Home,
+    /// The port that was found free for them.
+    port: u16,
+}
+
+impl Fresh {
+    /// Makes them anew if a start ended because somebody else was faster with the port. Whether it did.
+    fn choose_again(&mut self, why: &str) -> Result<bool, UpError> {
+        if self.port >= LAST_PORT || !why.contains(&format!("127.0.0.1:{}: {IN_USE}", self.port)) {
+            return Ok(false);
+        }
+        // The start has noted the address as its own.
+        let own = keystore::load(&self.home.keystore()).ok().map(|pair| pair.public);
+        let host = format!("127.0.0.1:{}", self.port);
+        KnownHosts::change(&self.home.known_hosts(), |hosts| {
+            own.is_some() && hosts.get_host(&host) == own && hosts.remove(&host)
+        })?;
+        let path = self.home.config_file();
+        files::remove(&path).map_err(|source| OptionError::Io { action: "write", path, source })?;
+        let made = make_config(&self.home, self.port + 1)?;
+        self.port = made.unwrap_or(LAST_PORT);
+        Ok(true)
+    }
+
+    /// The platform's options with another port, if its start ended because this one was taken.
+    pub fn instead(&mut self, why: &PlatformError, line: &[OsString]) -> Option<Options> {
+        let again = self
+            .choose_again(&why.to_string())
+            .and_then(|again| if again { Ok(Some(Options::resolve(line.to_vec())?)) } else { Ok(None) });
+        again.unwrap_or_else(|error| {
+            tracing::warn!("no other port is tried: {error}");
+            None
+        })
+    }
 }
 
 /// Why a verb failed.
@@ -88,6 +136,8 @@ enum UpError {
     Options(#[from] OptionsError),
     #[error(transparent)]
     Config(#[from] OptionError),
+    #[error(transparent)]
+    KnownHosts(#[from] KnownHostsError),
     #[error("the platform is not up: {0}\nTry: volttron --check-config")]
     Start(#[from] NotReady),
     #[error(
@@ -100,7 +150,7 @@ enum UpError {
 /// Carries the verb of this command line out, or gives back a line that is the platform's own.
 pub fn main(line: Vec<OsString>) -> Next {
     if !line.get(1).is_some_and(|word| word == "up" || word == "down") {
-        return Next::Serve(line);
+        return Next::Serve { line, fresh: None };
     }
     let cli = match Cli::try_parse_from(&line) {
         Ok(cli) => cli,
@@ -147,25 +197,26 @@ fn up(
         return Ok(Next::Done(ExitCode::SUCCESS));
     }
     home.create_dirs()?;
-    let mut made = make_config(&home, PORT)?;
+    let mut fresh = make_config(&home, PORT)?.map(|port| Fresh { home: home.clone(), port });
     // What is wrong with the settings is told here, before anything is started.
-    let options = Options::resolve(line.clone())?;
+    Options::resolve(line.clone())?;
     if foreground {
-        tell_when_ready(options, told);
-        return Ok(Next::Serve(line));
+        tell_when_ready(home, line.clone(), told);
+        return Ok(Next::Serve { line, fresh });
     }
     let log = home.path().join("volttron.log");
     let launch = Launch { home: &home, args: &line[1..], log: &log, patience };
     let pid = loop {
-        match (launch.run(), made) {
-            (Ok(pid), _) => break pid,
-            // Somebody else was faster with the port that was found free. Only the settings made here may be made anew.
-            (Err(NotReady::Ended { .. }), Some(port)) if port < LAST_PORT && !is_free(port) => {
-                let path = home.config_file();
-                files::remove(&path).map_err(|source| OptionError::Io { action: "write", path, source })?;
-                made = make_config(&home, port + 1)?;
-            }
-            (Err(error), _) => return Err(error.into()),
+        let error = match launch.run() {
+            Ok(pid) => break pid,
+            Err(error) => error,
+        };
+        let again = match (&error, &mut fresh) {
+            (NotReady::Ended { why }, Some(fresh)) => fresh.choose_again(why)?,
+            _ => false,
+        };
+        if !again {
+            return Err(error.into());
         }
     };
     let options = Options::resolve(line)?;
@@ -210,13 +261,16 @@ fn is_free(port: u16) -> bool {
 }
 
 /// Says what there is as soon as this process is a platform that is ready.
-fn tell_when_ready(options: Options, told: bool) {
+fn tell_when_ready(home: Home, line: Vec<OsString>, told: bool) {
     let own = std::process::id();
     thread::spawn(move || {
-        while options.home.running() != Some(own) {
+        while home.running() != Some(own) {
             thread::sleep(LOOK_AGAIN);
         }
-        say(&report(&options, own, true, told, false));
+        // Only now is it decided which port it has.
+        if let Ok(options) = Options::resolve(line) {
+            say(&report(&options, own, true, told, false));
+        }
     });
 }
 

@@ -158,6 +158,11 @@ impl Home {
         self.0.join("bin")
     }
 
+    /// Packages of agents that were made here.
+    pub fn packaged(&self) -> PathBuf {
+        self.0.join("packaged")
+    }
+
     /// Build directory and staging; may be deleted at any time.
     pub fn cache(&self) -> PathBuf {
         self.0.join("cache")

@@ -10,12 +10,14 @@ use volttron_tests::programs::program;
 use super::docs;
 
 /// In the order of the page.
-const PROGRAMS: [&[&str]; 7] = [
+const PROGRAMS: [&[&str]; 9] = [
     &["volttron"],
     &["volttron", "up"],
     &["volttron", "down"],
     &["vctl"],
     &["vcfg"],
+    &["vpkg"],
+    &["volttron-upgrade"],
     &["start-volttron"],
     &["stop-volttron"],
 ];

@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod bad_input;
+mod in_place;
 mod kill;
 mod nine;
 mod old;

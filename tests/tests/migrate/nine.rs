@@ -113,9 +113,16 @@ fn without_environments_everything_else_is_there_and_the_way_back_leaves_nothing
     let said = fails(&old.undo(&["--yes"]), "VT1707");
     assert!(said.contains("configuration_store/x.store is new"), "{said}");
     fs::remove_file(new.join("configuration_store/x.store")).expect("remove");
+    // Nor is it another home because somebody asked for what is not there, which leaves locks behind.
+    for words in [["remove-known-host", "192.0.2.1:22916"], ["remove-group", "nobody"]] {
+        let place = new.display().to_string();
+        let args = [&["--vhome", &place, "auth"], &words[..]].concat();
+        assert!(!run(old.dir.path(), &args).status.success(), "{words:?}");
+    }
+    assert!(new.join(".known_hosts.lock").exists() && new.join(".auth_changes.lock").exists());
     fs::rename(old.path(), old.dir.path().join("elsewhere")).expect("rename");
     let said = fails(&old.undo(&["--yes"]), "VT1707");
-    assert!(said.contains("the only copy"), "{said}");
+    assert!(said.contains("the only copy") && !said.contains("is new"), "{said}");
     fs::rename(old.dir.path().join("elsewhere"), old.path()).expect("rename");
     let output = old.undo(&["--yes"]);
     assert!(output.status.success(), "{output:?}");

@@ -5,6 +5,7 @@ mod commands;
 mod foreground;
 mod newer;
 mod older;
+mod pack;
 mod remote;
 mod side_by_side;
 mod site;

@@ -80,6 +80,11 @@ impl Shop {
 
     /// Writes a crate and publishes it; `lines` come after `[package]`.
     pub fn sell(&self, name: &str, version: &str, lines: &str, sources: &[(&str, &str)]) -> PathBuf {
+        self.publish(&self.write(name, version, lines, sources))
+    }
+
+    /// Writes a crate; its directory.
+    pub fn write(&self, name: &str, version: &str, lines: &str, sources: &[(&str, &str)]) -> PathBuf {
         let dir = self.path(&format!("{name}-{version}"));
         fs::create_dir_all(dir.join("src/bin")).expect("directories");
         let manifest = format!(
@@ -90,14 +95,19 @@ impl Shop {
         for (file, source) in sources {
             fs::write(dir.join(file), source).expect("a source");
         }
-        self.publish(&dir)
+        dir
     }
 
-    /// A program of ours with this cargo and nothing else of the caller's settings.
+    /// `vctl` with this cargo and nothing else of the caller's settings.
     pub fn vctl(&self, platform: &Platform, args: &[&str]) -> Output {
-        let mut command = platform.command("vctl");
+        self.run("vctl", platform, args)
+    }
+
+    /// As [`Self::vctl`], another program.
+    pub fn run(&self, name: &str, platform: &Platform, args: &[&str]) -> Output {
+        let mut command = platform.command(name);
         self.furnish(&mut command);
-        command.args(args).current_dir(self.dir.path()).stdin(Stdio::null()).output().expect("run vctl")
+        command.args(args).current_dir(self.dir.path()).stdin(Stdio::null()).output().expect("run a program")
     }
 
     /// Gives a cleared command what cargo needs to run.

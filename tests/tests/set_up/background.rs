@@ -68,6 +68,57 @@ fn up_in_the_foreground_ends_with_a_signal() {
 }
 
 #[test]
+fn several_at_once_find_a_port_each() {
+    for way in [&["up", "--foreground"][..], &["up"]] {
+        let sites: Vec<Site> = (0..6).map(|_| Site::new()).collect();
+        let start = |site: &Site| {
+            let mut command = site.command_at_home("volttron");
+            command
+                .args(way)
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        };
+        let mut children: Vec<_> = sites.iter().map(start).collect();
+        let mut addresses = Vec::new();
+        for (site, child) in sites.iter().zip(&mut children) {
+            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+            let Some(first) = lines.next() else {
+                panic!("{way:?}: {}", std::io::read_to_string(child.stderr.take().unwrap()).unwrap());
+            };
+            assert!(first.starts_with("VOLTTRON is up"), "{way:?}: {first}");
+            let shown =
+                lines.find_map(|line| line.trim().strip_prefix("address").map(|a| a.trim().to_owned()));
+            let address = shown.expect("an address");
+            assert!(
+                site.config().contains(&format!("vip-address = {address}\n")),
+                "{address}: {}",
+                site.config()
+            );
+            // Addresses that others have are not known under its key.
+            let known = fs::read_to_string(site.home().join("known_hosts")).unwrap();
+            let own = address.trim_start_matches("tcp://");
+            let known: serde_json::Map<String, Value> = serde_json::from_str(&known).unwrap();
+            assert!(
+                known.keys().all(|host| host == own || !host.starts_with("127.0.0.1:")),
+                "{own}: {known:?}"
+            );
+            assert!(site.vctl(&["status"]).status.success());
+            addresses.push(address);
+        }
+        for (site, child) in sites.iter().zip(&mut children) {
+            site.vctl(&["shutdown", "--platform"]);
+            assert!(child.wait().unwrap().success());
+        }
+        addresses.sort();
+        addresses.dedup();
+        assert_eq!(addresses.len(), sites.len(), "{addresses:?}");
+    }
+}
+
+#[test]
 fn what_keeps_it_from_starting_is_told() {
     let site = Site::new();
     let config = site.write("config", "[volttron]\nautostart = maybe\n");

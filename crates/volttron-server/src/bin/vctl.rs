@@ -1,12 +1,15 @@
-//! The command line tools: `vctl`, see [`volttron_server::ctl`], and as `vcfg`, see [`volttron_server::cfg`].
+//! The command line tools: `vctl`, `vpkg` and `volttron-upgrade`, see [`volttron_server::ctl`], and as `vcfg`, see
+//! [`volttron_server::cfg`].
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 fn main() -> std::process::ExitCode {
     let line: Vec<_> = std::env::args_os().collect();
-    let name = line.first().and_then(|path| Path::new(path).file_name());
-    if name.is_some_and(|name| name == "vcfg" || name == "volttron-cfg") {
-        return volttron_server::cfg::main(line);
+    match line.first().and_then(|path| Path::new(path).file_name()).and_then(OsStr::to_str) {
+        Some("vcfg" | "volttron-cfg") => volttron_server::cfg::main(line),
+        Some("vpkg" | "volttron-pkg") => volttron_server::ctl::pkg(line),
+        Some("volttron-upgrade") => volttron_server::ctl::home_upgrade(line),
+        _ => volttron_server::ctl::main(line),
     }
-    volttron_server::ctl::main(line)
 }

@@ -1,6 +1,6 @@
 //! The platform program: parse, run, tell how it ended; also called as `start-volttron` and `stop-volttron`. No logic.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -9,7 +9,8 @@ use std::time::Duration;
 use volttron_server::codes::{Code, Coded};
 use volttron_server::logging::{self, Levels};
 use volttron_server::options::{self, Asked, Options, OptionsError};
-use volttron_server::up::{self, Next};
+use volttron_server::platform::PlatformError;
+use volttron_server::up::{self, Fresh, Next};
 use volttron_server::{check, platform, scripts};
 
 /// How long the last log lines may take; nobody may be reading.
@@ -22,14 +23,14 @@ fn main() -> ExitCode {
         Some("stop-volttron") => return scripts::stop(line),
         _ => {}
     }
-    let line = match up::main(line) {
+    let (line, fresh) = match up::main(line) {
         Next::Done(code) => return code,
-        Next::Serve(line) => line,
+        Next::Serve { line, fresh } => (line, fresh),
     };
     let options = match options::asked(&line) {
         Ok(Asked::Daemon) => return scripts::daemon(&line),
         Ok(Asked::Check { json }) => return check::main(&line, json),
-        Ok(Asked::Serve) => Options::resolve(line),
+        Ok(Asked::Serve) => Options::resolve(line.clone()),
         Err(error) => Err(error),
     };
     let options = match options {
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    let ended = platform::run(&options);
+    let ended = run(options, &line, fresh);
     if let Err(error) = &ended {
         tracing::error!("{error} (vctl explain {})", error.coded());
     }
@@ -54,6 +55,17 @@ fn main() -> ExitCode {
             complain(&error.to_string(), error.coded());
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+/// One life of the platform; begun again only where settings were made that turn out to be taken.
+fn run(mut options: Options, line: &[OsString], mut fresh: Option<Fresh>) -> Result<(), PlatformError> {
+    loop {
+        let ended = platform::run(&options);
+        let (Err(error), Some(fresh)) = (&ended, &mut fresh) else { return ended };
+        let Some(other) = fresh.instead(error, line) else { return ended };
+        tracing::info!("{error}; another port is taken");
+        options = other;
     }
 }
 

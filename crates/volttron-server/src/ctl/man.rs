@@ -19,7 +19,9 @@ pub struct ManArgs {
 pub(super) fn man(args: &ManArgs, out: &mut Output) -> Result<u8, OpError> {
     let failed = |source| OpError::File { what: args.dir.display().to_string(), source };
     std::fs::create_dir_all(&args.dir).map_err(failed)?;
-    for command in [Cli::command(), crate::options::command(), crate::cfg::command()] {
+    let small = [super::pkg::Cli::command(), super::home_upgrade::Cli::command()];
+    let large = [Cli::command(), crate::options::command(), crate::cfg::command()];
+    for command in large.into_iter().chain(small) {
         clap_mangen::generate_to(command, &args.dir).map_err(failed)?;
     }
     out.line(&format!("Manual pages written to {}", args.dir.display()));

@@ -36,31 +36,31 @@ use crate::ops::migrate::{Built, MigrateRequest, Plan, build, look, prepare_undo
 pub struct MigrateArgs {
     /// The home of the Python platform
     #[arg(value_name = "OLD_HOME", required_unless_present = "undo", conflicts_with = "undo")]
-    old: Option<PathBuf>,
+    pub(super) old: Option<PathBuf>,
     /// The new home, which has to be empty or missing; VOLTTRON_HOME otherwise
     #[arg(long, value_name = "DIR")]
-    to: Option<PathBuf>,
+    pub(super) to: Option<PathBuf>,
     /// Only say what would be done
     #[arg(long, conflicts_with = "undo")]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// Do not ask
     #[arg(short, long)]
-    yes: bool,
+    pub(super) yes: bool,
     /// Remove the new home again
     #[arg(long)]
-    undo: bool,
+    pub(super) undo: bool,
     /// With --undo: also if it has changed since, losing that
     #[arg(short, long, requires = "undo")]
-    force: bool,
+    pub(super) force: bool,
     /// The Python that environments are made with; otherwise the first `python` on PATH
     #[arg(long, value_name = "PATH")]
-    python: Option<PathBuf>,
+    pub(super) python: Option<PathBuf>,
     /// Do not use the network
     #[arg(long)]
-    offline: bool,
+    pub(super) offline: bool,
     /// Make no environments: agents are completed by installing them again
     #[arg(long)]
-    no_environments: bool,
+    pub(super) no_environments: bool,
 }
 
 pub(super) async fn migrate(vctl: &Vctl, args: MigrateArgs, out: &mut Output) -> Result<u8, OpError> {

@@ -1,4 +1,5 @@
-//! `vctl` (and `volttron-ctl`): parse, call the verb, show what it gave, choose the exit code. No logic of its own.
+//! `vctl` (and `volttron-ctl`): parse, call the verb, show what it gave, choose the exit code. No logic of its own. And two
+//! smaller programs of the same verbs, `vpkg` ([`pkg`]) and `volttron-upgrade` ([`home_upgrade`]).
 //!
 //! Starts no more than it needs: a single-threaded runtime, one connection, questions that do not depend on each
 //! other at once.
@@ -13,6 +14,7 @@ mod care;
 mod complete;
 mod doctor;
 mod explain;
+mod home_upgrade;
 mod install;
 mod logs;
 mod man;
@@ -21,6 +23,8 @@ mod migrate;
 mod new;
 mod numbers;
 pub(crate) mod output;
+mod pkg;
+mod program;
 mod render;
 mod rpc;
 mod run;
@@ -103,6 +107,16 @@ pub fn main(command_line: impl IntoIterator<Item = OsString>) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Runs `vpkg`.
+pub fn pkg(command_line: impl IntoIterator<Item = OsString>) -> ExitCode {
+    program::main::<pkg::Cli>(command_line)
+}
+
+/// Runs `volttron-upgrade`.
+pub fn home_upgrade(command_line: impl IntoIterator<Item = OsString>) -> ExitCode {
+    program::main::<home_upgrade::Cli>(command_line)
+}
+
 /// The one option with a name of two letters behind a single dash.
 fn old_spelling(word: OsString) -> OsString {
     if word == "-st" { "--agent-start-time".into() } else { word }
@@ -138,24 +152,28 @@ fn open_log(global: &Global, out: &mut Output) -> Result<Option<Log>, OpError> {
 }
 
 fn run(vctl: &Vctl, command: Command, out: &mut Output) -> Result<u8, OpError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
+    match command {
+        // The agent in the foreground gets the Ctrl-C, and what was set up for it is taken down after.
+        Command::Run(args) => runtime()?.block_on(run::run(vctl, args, out)),
+        // So does a measurement; it clears up first.
+        Command::Bench(args) => runtime()?.block_on(bench::bench(vctl, &args, out)),
+        other => until_interrupted(dispatch(vctl, other, out)),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, OpError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|source| OpError::File { what: "cannot start".to_owned(), source })
+}
+
+/// Works until it is done, or until a signal ends it.
+fn until_interrupted(work: impl Future<Output = Result<u8, OpError>>) -> Result<u8, OpError> {
+    let interruption = Interruption::listen()
         .map_err(|source| OpError::File { what: "cannot start".to_owned(), source })?;
-    runtime.block_on(async {
-        match command {
-            // The agent in the foreground gets the Ctrl-C, and what was set up for it is taken down after.
-            Command::Run(args) => run::run(vctl, args, out).await,
-            // So does a measurement; it clears up first.
-            Command::Bench(args) => bench::bench(vctl, &args, out).await,
-            other => {
-                let interruption = Interruption::listen()
-                    .map_err(|source| OpError::File { what: "cannot start".to_owned(), source })?;
-                tokio::select! {
-                    code = dispatch(vctl, other, out) => code,
-                    code = interruption.came() => Ok(code),
-                }
-            }
+    runtime()?.block_on(async {
+        tokio::select! {
+            code = work => code,
+            code = interruption.came() => Ok(code),
         }
     })
 }

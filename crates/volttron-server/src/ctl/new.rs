@@ -51,6 +51,21 @@ pub struct NewArgs {
     yes: bool,
 }
 
+impl NewArgs {
+    /// As asked for elsewhere than on `vctl new`.
+    pub(super) fn asked(
+        kind: Kind,
+        name: String,
+        path: PathBuf,
+        vip_identity: Option<String>,
+        yes: bool,
+    ) -> Self {
+        let (description, author, license, repository, type_name) = Default::default();
+        let path = Some(path);
+        Self { kind, name, path, description, author, license, repository, vip_identity, type_name, yes }
+    }
+}
+
 pub(super) fn new(vctl: &Vctl, args: NewArgs, out: &mut Output) -> Result<u8, OpError> {
     let ask = !args.yes && !vctl.json && io::stdin().is_terminal();
     let kind = args.kind;

@@ -31,6 +31,9 @@ pub struct Bind {
     pub ipv6: bool,
 }
 
+/// What is said of an address that somebody else has.
+pub(crate) const IN_USE: &str = "it is in use; another platform or program listens there";
+
 /// Why the platform does not listen.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -134,7 +137,7 @@ impl Bind {
 /// libzmq's errno in words that say what to do.
 fn explain(endpoint: &str, error: zmq::Error) -> String {
     match error {
-        zmq::Error::EADDRINUSE => "it is in use; another platform or program listens there".to_owned(),
+        zmq::Error::EADDRINUSE => IN_USE.to_owned(),
         zmq::Error::EACCES => "permission denied".to_owned(),
         zmq::Error::EADDRNOTAVAIL | zmq::Error::ENODEV => {
             "no network interface of this machine has that address".to_owned()

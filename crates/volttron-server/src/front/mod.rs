@@ -32,6 +32,7 @@ use volttron_utils::vip::MAX_FRAME_BYTES;
 pub(crate) use command::Command;
 pub use command::{FrontControl, FrontMeter, FrontSnapshot, FrontState, FrontStopped, PeerMeter};
 pub use connections::ConnectionMeter;
+pub(crate) use endpoint::IN_USE;
 pub use endpoint::{Bind, BindError, Security};
 pub use frame::ZmqFrame;
 pub use locals::LocalMeter;

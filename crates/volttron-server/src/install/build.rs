@@ -80,6 +80,37 @@ impl Build<'_> {
         Ok(stage.join("bin").join(bin))
     }
 
+    /// Packs the crate in `dir` as cargo does for a registry, into `stage`; the `.crate` file. With `verify`, cargo builds
+    /// what it has packed, where everything else of the home is built.
+    pub async fn pack(
+        &self,
+        home: &Home,
+        stage: &Path,
+        dir: &Path,
+        verify: bool,
+    ) -> Result<PathBuf, InstallError> {
+        let what = dir.display().to_string();
+        let run = self.run(&what);
+        let manifest = dir.join("Cargo.toml");
+        let metadata = run.ask(&mut describe_manifest(&manifest)).await?;
+        let package = package_at(&metadata, &manifest).ok_or_else(|| {
+            run.failed("this directory is a workspace, not a package; name the agent's own directory")
+        })?;
+        self.choose_bin(&programs(package), wanted_bin(package)).map_err(|why| run.failed(why))?;
+        let target = if verify { home.cache().join("target") } else { stage.join("target") };
+        let mut command = Command::new("cargo");
+        // What lies there is what is packed, also before it is committed.
+        command.args(["package", "--allow-dirty", "--manifest-path"]).arg(&manifest);
+        command.arg("--target-dir").arg(&target);
+        if !verify {
+            command.arg("--no-verify");
+        }
+        self.choose_features(&mut command);
+        run.follow(&mut command).await?;
+        let name = format!("{}-{}.crate", text(package, "name"), text(package, "version"));
+        Ok(target.join("package").join(name))
+    }
+
     /// Builds a crate of a registry into `stage`, with the versions its lock file names, if it has one.
     pub async fn named(
         &self,
@@ -118,6 +149,14 @@ impl Build<'_> {
         let mut command = Command::new("cargo");
         command.args(["install", "--force", "--no-track", "--root"]).arg(stage);
         command.arg("--target-dir").arg(home.cache().join("target"));
+        self.choose_features(&mut command);
+        if let Some(profile) = self.profile {
+            command.args(["--profile", profile]);
+        }
+        command
+    }
+
+    fn choose_features(&self, command: &mut Command) {
         if !self.features.is_empty() {
             command.arg("--features").arg(self.features.join(","));
         }
@@ -127,10 +166,6 @@ impl Build<'_> {
         if self.offline {
             command.arg("--offline");
         }
-        if let Some(profile) = self.profile {
-            command.args(["--profile", profile]);
-        }
-        command
     }
 
     /// Which of several programs: the one asked for, the one the crate names, or the only one.

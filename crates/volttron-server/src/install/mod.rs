@@ -15,6 +15,7 @@ pub(crate) mod elf;
 pub mod history;
 mod links;
 mod named;
+pub mod package;
 mod prepare;
 pub mod python;
 mod register;

@@ -31,9 +31,15 @@ impl TrustedKeys {
         Self::parse(options.get(&["global", "volttron"], OPTION).unwrap_or_default().trim_matches('"'))
     }
 
-    fn parse(text: &str) -> Result<Self, InstallError> {
+    /// From their text: keys, or files with one, separated by commas.
+    pub fn parse(text: &str) -> Result<Self, InstallError> {
         let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
         words.map(key).collect::<Result<_, _>>().map(|keys| Self { keys })
+    }
+
+    /// Whether there is none, so that nothing is demanded.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
     }
 
     /// Refuses a file that none of the keys has signed. Without keys, nothing is demanded.

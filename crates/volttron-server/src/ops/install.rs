@@ -182,7 +182,8 @@ pub async fn run(
     finish(session, &request, installed?, found_config).await
 }
 
-fn build(request: &BuildRequest) -> Build<'_> {
+/// The same as it is asked for by the builder.
+pub(crate) fn build(request: &BuildRequest) -> Build<'_> {
     Build {
         bin: request.bin.as_deref(),
         features: &request.features,

@@ -7,6 +7,7 @@
 mod adoption;
 pub mod cgroup;
 pub(crate) mod credentials;
+mod effects;
 mod ends;
 pub mod environment;
 pub mod installed;
@@ -22,6 +23,7 @@ pub mod protection;
 mod python;
 mod report;
 mod running;
+mod together;
 mod usage;
 mod view;
 

@@ -1,4 +1,5 @@
-//! The supervisor: one [`Machine`] per agent, and the carrying out of what the machines decide.
+//! The supervisor: one [`Machine`] per agent, fed with what happens to it. What the machines decide is carried out in
+//! `effects`; `together` starts and stops all agents in order.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -6,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rustix::process::{Pid, kill_process_group};
 use thiserror::Error;
 use tokio::sync::{Notify, broadcast, watch};
 use volttron_utils::home::Home;
@@ -15,13 +15,11 @@ use crate::isolation::platform::Isolation;
 use crate::logging::agent_files::{AgentFiles, Limits};
 
 use super::cgroup::{Group, Groups};
-use super::ends::how_ended;
 use super::environment::PlatformFacts;
 use super::installed::{self, InstalledAgent};
 use super::launcher::Launcher;
 use super::logs::LogTail;
-use super::machine::{BAD_CONFIGURATION, Effect, Input, Machine, RestartPolicy, Rules, Signal, State};
-use super::order::{start_order, stop_groups};
+use super::machine::{Effect, Input, Machine, RestartPolicy, Rules, State};
 use super::outputs::Outputs;
 use super::protection::Protection;
 use super::usage::Meter;
@@ -31,9 +29,6 @@ use super::view::{Crash, View};
 const EVENT_BACKLOG: usize = 1024;
 /// How long the log files may take for what is left to write.
 const LOGS_GRACE: Duration = Duration::from_secs(2);
-
-/// How long an agent that starts with the platform waits for each one it comes after.
-const READY_LIMIT: Duration = Duration::from_secs(20);
 
 /// What the supervisor works with.
 #[derive(Clone, Debug)]
@@ -138,7 +133,7 @@ pub struct Supervisor {
     pub(super) keep_asked: AtomicBool,
     /// The platform ends and agents live on: nothing is started any more.
     pub(super) leaving: AtomicBool,
-    events: broadcast::Sender<AgentEvent>,
+    pub(super) events: broadcast::Sender<AgentEvent>,
     rearm: Notify,
 }
 
@@ -181,43 +176,6 @@ impl Supervisor {
     /// The home.
     pub fn home(&self) -> &Home {
         &self.options.home
-    }
-
-    /// Starts every enabled agent that does not run yet: highest priority first,
-    /// equal ones by identity. An agent that cannot be started is logged and does not hold up the others.
-    pub async fn autostart(self: &Arc<Self>) {
-        let enabled = self.agents().into_iter().filter(|a| a.start_rank().is_some()).collect();
-        let (agents, circles) = start_order(enabled);
-        for identity in circles {
-            tracing::warn!(
-                "{identity} comes `after` an agent that comes after it, and is started all the same"
-            );
-        }
-        for agent in &agents {
-            for name in agent.after() {
-                self.wait_ready(&agent.identity, name, &agents).await;
-            }
-            if self.is_up(&agent.uuid) {
-                continue;
-            }
-            if let Err(error) = self.start(&agent.uuid).await {
-                tracing::error!("error starting '{}': {error}", agent.uuid);
-            }
-        }
-    }
-
-    /// Waits until the agent called `name` is on the bus, if it starts with the platform; not for ever, nor for one that
-    /// ended.
-    async fn wait_ready(self: &Arc<Self>, waiting: &str, name: &str, enabled: &[InstalledAgent]) {
-        let Some(agent) = enabled.iter().find(|a| a.identity == name) else { return };
-        let mut view = self.watch(agent.clone());
-        let settled = view.wait_for(|v| matches!(v.state, State::Running { .. }) || v.ends > 0);
-        match tokio::time::timeout(READY_LIMIT, settled).await {
-            Ok(Ok(view)) if matches!(view.state, State::Running { .. }) => {}
-            _ => tracing::warn!(
-                "{waiting} is started although {name}, which it comes after, is not on the bus"
-            ),
-        }
     }
 
     /// The installed agents, as they are on disk now.
@@ -292,51 +250,6 @@ impl Supervisor {
             !matches!(state, State::Stopping { .. })
                 && (state.is_alive() || matches!(state, State::Backoff { .. }))
         })
-    }
-
-    /// Stops every agent: lowest priority first, equal ones together, nobody before those that come after it. What has not ended within the overall limit is
-    /// killed.
-    pub async fn stop_all(self: &Arc<Self>) {
-        let limit = self.options.shutdown_timeout;
-        if tokio::time::timeout(limit, self.stop_in_order()).await.is_err() {
-            let left: Vec<String> = self.alive();
-            tracing::warn!("{} agents did not stop within {limit:?} and are killed", left.len());
-            for uuid in &left {
-                self.feed(uuid, Input::Kill);
-            }
-            let gone = async {
-                for uuid in &left {
-                    let _ = self.stop(uuid).await;
-                }
-            };
-            let _ = tokio::time::timeout(Duration::from_secs(5), gone).await;
-        }
-    }
-
-    async fn stop_in_order(self: &Arc<Self>) {
-        let started: Vec<InstalledAgent> = {
-            let slots = self.slots();
-            let started = slots.values().filter(|s| !matches!(s.machine.state(), State::Installed));
-            started.map(|slot| slot.agent.clone()).collect()
-        };
-        for group in stop_groups(started) {
-            futures_util::future::join_all(group.iter().map(|agent| self.stop(&agent.uuid))).await;
-        }
-    }
-
-    /// Ends every agent's process now, without grace.
-    pub fn kill_all(self: &Arc<Self>) {
-        for uuid in self.alive() {
-            self.feed(&uuid, Input::Kill);
-        }
-    }
-
-    fn alive(&self) -> Vec<String> {
-        self.slots()
-            .iter()
-            .filter(|(_, s)| s.machine.state().is_alive())
-            .map(|(uuid, _)| uuid.clone())
-            .collect()
     }
 
     pub(super) fn groups(&self) -> Option<&Groups> {
@@ -473,103 +386,6 @@ impl Supervisor {
         effects
     }
 
-    fn carry_out(self: &Arc<Self>, uuid: &str, identity: &str, name: &str, effect: &Effect, unknown: bool) {
-        match *effect {
-            Effect::Launch => {
-                let (this, uuid) = (self.clone(), uuid.to_owned());
-                tokio::spawn(async move { this.launch(&uuid).await });
-            }
-            Effect::Signal(pid, signal) => {
-                if signal == Signal::Kill {
-                    self.kill_group(uuid, identity);
-                }
-                self.send(identity, pid, signal);
-            }
-            Effect::Ended { code, by_operator } => {
-                if unknown {
-                    tracing::warn!(
-                        "{identity} ({name}) ended; an earlier platform had started it, so nobody knows how"
-                    );
-                } else if by_operator || code == 0 {
-                    tracing::info!("{identity} ({name}) ended with {code}");
-                } else {
-                    tracing::warn!("{identity} ({name}) ended unexpectedly with {}", how_ended(code));
-                }
-                self.record_processes();
-                let (identity, name) = (identity.to_owned(), name.to_owned());
-                let _ = self.events.send(AgentEvent::Ended { identity, name, code, by_operator });
-            }
-            Effect::RestartScheduled { attempt, delay } => {
-                tracing::warn!("{identity} is restarted in {} s (attempt {attempt})", delay.as_secs());
-            }
-            Effect::GivenUp => {
-                let last_exit = self.slots().get(uuid).and_then(|slot| slot.machine.last_exit());
-                let why = last_exit.map_or_else(
-                    || "in an unknown way".to_owned(),
-                    |code| format!("with {}", how_ended(code)),
-                );
-                if last_exit == Some(BAD_CONFIGURATION) {
-                    tracing::error!("{identity} is not restarted: it would refuse its configuration again");
-                } else {
-                    tracing::error!(
-                        "{identity} ended too often and is not restarted any more; see `vctl start`"
-                    );
-                }
-                let (identity, name, uuid) = (identity.to_owned(), name.to_owned(), uuid.to_owned());
-                let _ = self.events.send(AgentEvent::GivenUp { identity, name, uuid, why });
-            }
-            Effect::Recovered => {
-                tracing::info!("{identity} ({name}) runs again");
-                let _ =
-                    self.events.send(AgentEvent::Recovered { name: name.to_owned(), uuid: uuid.to_owned() });
-            }
-            Effect::Unresponsive => tracing::error!("{identity} does not end, not even after SIGKILL"),
-            Effect::AlreadyRunning => {}
-        }
-    }
-
-    fn group(&self, uuid: &str) -> Option<Group> {
-        self.slots().get(uuid).and_then(|slot| slot.group.clone())
-    }
-
-    /// Everything in the agent's group, also what left its process group.
-    fn kill_group(&self, uuid: &str, identity: &str) {
-        if let Some(Err(error)) = self.group(uuid).map(|group| group.kill()) {
-            tracing::error!("cannot kill the control group of {identity}: {error}");
-        }
-    }
-
-    /// What an agent started ends with it.
-    pub(super) async fn end_group(&self, uuid: &str) {
-        let Some(group) = self.group(uuid) else { return };
-        let place = group.path().display().to_string();
-        match tokio::task::spawn_blocking(move || group.end()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!("cannot end the control group {place}: {error}"),
-            Err(error) => tracing::error!("cannot end the control group {place}: {error}"),
-        }
-    }
-
-    /// An agent that runs as another user is signalled by the helper, where the platform may not do it itself.
-    fn send(&self, identity: &str, pid: u32, signal: Signal) {
-        let Some(isolation) = self.options.facts.isolation.clone().filter(|i| !i.is_root()) else {
-            return send(pid, signal);
-        };
-        let file = self.options.home.agent(identity).user_id();
-        let identity = identity.to_owned();
-        let word = match signal {
-            Signal::Interrupt => "INT",
-            Signal::Terminate => "TERM",
-            Signal::Kill => "KILL",
-        };
-        tokio::task::spawn_blocking(move || {
-            let sent = isolation.user(&file).and_then(|user| isolation.signal(&user, word));
-            if let Err(error) = sent {
-                tracing::error!("{identity} does not get SIG{word}: {error}");
-            }
-        });
-    }
-
     /// Sleeps until the next deadline of any machine, then ticks those that are due.
     async fn next_tick(self: &Arc<Self>) {
         let next = self.slots().values().filter_map(|slot| slot.machine.deadline()).min();
@@ -593,18 +409,6 @@ impl Supervisor {
         for uuid in due {
             self.feed(&uuid, Input::Tick);
         }
-    }
-}
-
-/// Signals the agent's process group, so that what it started ends as well.
-fn send(pid: u32, signal: Signal) {
-    let signal = match signal {
-        Signal::Interrupt => rustix::process::Signal::INT,
-        Signal::Terminate => rustix::process::Signal::TERM,
-        Signal::Kill => rustix::process::Signal::KILL,
-    };
-    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        let _ = kill_process_group(pid, signal);
     }
 }
 

@@ -30,8 +30,8 @@ use volttron_utils::home::Home;
 pub use environment::relocate;
 pub use interpreter::on_path;
 pub use lease::{held, hold, runs};
-pub use prepare::{Prepared, prepare};
-pub use repack::{Unpacked, repack};
+pub use prepare::{Prepared, build_wheel, prepare};
+pub use repack::{Unpacked, add_to_wheel, repack};
 pub use store::{missing_interpreter, runtimes_of, store};
 
 /// The client library that agents get if the interpreter has none: the newest that runs unmodified agents.

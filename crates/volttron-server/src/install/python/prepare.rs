@@ -13,8 +13,9 @@ use super::interpreter::Interpreter;
 use super::run::Run;
 use super::runtime::{self, Runtime};
 use super::store::{self, Ledger};
+use super::tree::{self, Tree};
 use super::wheel::{Wheel, module};
-use super::{Settings, Staged, tree};
+use super::{Settings, Staged};
 use crate::install::{InstallError, Source};
 
 /// Limit of a preparation if none is given.
@@ -51,12 +52,42 @@ pub async fn prepare(
         _ => String::new(),
     };
     let failed = |why: String| InstallError::Python { path: path.clone(), why };
+    let (run, python) = tools(home, stage, settings).await.map_err(failed)?;
+    Work { home, stage, run: &run, python: &python, settings }.go(source).await.map_err(failed)
+}
+
+/// Builds the wheel of a directory in `stage`, as an installation would; the wheel, and the identity that the directory
+/// brings beside it.
+pub async fn build_wheel(
+    home: &Home,
+    dir: &Path,
+    stage: &Path,
+    settings: &Settings,
+) -> Result<(PathBuf, Option<String>), InstallError> {
+    let failed = |why: String| InstallError::Python { path: dir.display().to_string(), why };
+    let (run, python) = tools(home, stage, settings).await.map_err(failed)?;
+    let work = Work { home, stage, run: &run, python: &python, settings };
+    let (copy, tree) = work.copy(dir).await.map_err(failed)?;
+    let (_, built) = work.build_copy(&copy, &tree).await.map_err(failed)?;
+    // What could not be installed again is no package.
+    let wheel = Wheel::look(&built, &python, &run).await.map_err(failed)?;
+    wheel.start(settings.script.as_deref()).map_err(failed)?;
+    Ok((built, identity(&copy)))
+}
+
+async fn tools(home: &Home, stage: &Path, settings: &Settings) -> Result<(Run, Interpreter), String> {
     let empty = stage.join("empty");
-    fs::create_dir_all(&empty).map_err(|e| failed(format!("{}: {e}", empty.display())))?;
+    fs::create_dir_all(&empty).map_err(|e| format!("{}: {e}", empty.display()))?;
     let limit = settings.limit.unwrap_or(LIMIT);
     let run = Run::new(&empty, &home.cache().join("pip"), limit, settings.verbose);
-    let python = Interpreter::find(settings.interpreter.as_deref(), &run).await.map_err(failed)?;
-    Work { home, stage, run: &run, python: &python, settings }.go(source).await.map_err(failed)
+    let python = Interpreter::find(settings.interpreter.as_deref(), &run).await?;
+    Ok((run, python))
+}
+
+/// The identity that a directory names for the agent in it.
+fn identity(dir: &Path) -> Option<String> {
+    let text = fs::read_to_string(dir.join("IDENTITY")).ok()?;
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 struct Work<'a> {
@@ -94,14 +125,27 @@ impl<'a> Work<'a> {
     }
 
     async fn directory(&self, path: &Path) -> Result<Prepared, String> {
-        let copy = self.stage.join("source");
-        let (from, to) = (path.to_path_buf(), copy.clone());
-        let tree = tokio::task::spawn_blocking(move || tree::copy(&from, &to)).await;
-        let tree = tree.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+        let (copy, tree) = self.copy(path).await?;
         let key = self.key("directory", &tree.sha256, tree.for_11);
         if let Some(found) = self.find(&key) {
             return Ok(found);
         }
+        let (base, built) = self.build_copy(&copy, &tree).await?;
+        let wheel = Wheel::look(&built, self.python, self.run).await?;
+        let source = json!({"kind": "path", "path": path});
+        self.finish(base, &built, wheel, key, identity(&copy), source).await
+    }
+
+    /// A copy of the operator's directory, which is not touched.
+    async fn copy(&self, path: &Path) -> Result<(PathBuf, Tree), String> {
+        let copy = self.stage.join("source");
+        let (from, to) = (path.to_path_buf(), copy.clone());
+        let tree = tokio::task::spawn_blocking(move || tree::copy(&from, &to)).await;
+        Ok((copy, tree.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?))
+    }
+
+    /// Builds the wheel of it, in the environment that the agent is to have.
+    async fn build_copy(&self, copy: &Path, tree: &Tree) -> Result<(Base<'a>, PathBuf), String> {
         let base = self.base(true, tree.for_11).await?;
         let environment = &base.environment;
         if tree.classic {
@@ -112,11 +156,8 @@ impl<'a> Work<'a> {
             let words = ["--requirement", &*requirements.to_string_lossy()];
             environment.pip("Installing requirements.txt", "install", &words).await?;
         }
-        let built = self.build(environment, &copy).await?;
-        let wheel = Wheel::look(&built, self.python, self.run).await?;
-        let identity = fs::read_to_string(copy.join("IDENTITY")).ok();
-        let identity = identity.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        self.finish(base, &built, wheel, key, identity, json!({"kind": "path", "path": path})).await
+        let built = self.build(environment, copy).await?;
+        Ok((base, built))
     }
 
     async fn requirement(&self, text: &str) -> Result<Prepared, String> {

@@ -1,5 +1,6 @@
 # Makes a wheel again of a package that is unpacked: `repack.py directory DIR OUT` of a directory with the package and its
-# *.dist-info in it, `repack.py installed NAME VERSION OUT` of what this interpreter has. Says what it is as one line of JSON:
+# *.dist-info in it, `repack.py installed NAME VERSION OUT` of what this interpreter has, `repack.py add WHEEL NAME FILE OUT` of
+# another wheel, with FILE as NAME beside its metadata. Says what it is as one line of JSON:
 # {"wheel": path, "left": [files that are no part of the package]} or {"error": text}. Changes nothing but OUT.
 import base64
 import csv
@@ -85,7 +86,20 @@ def write(info, files, out):
     tag = next((tag for tag in tags if tag.startswith("py3")), tags[-1]).strip()
     plain = lambda text: re.sub(r"[^\w.+!]+", "_", text)
     wheel = os.path.join(out, "%s-%s-%s.whl" % (plain(metadata["Name"]), plain(metadata["Version"]), tag))
-    record, total = [], 0
+
+    def read(name):
+        with open(files[name], "rb") as file:
+            return file.read()
+
+    pack(wheel, info, {name: os.path.getsize(path) for name, path in files.items()}, read)
+    return wheel
+
+
+def pack(wheel, info, sizes, read):
+    """Writes a wheel of what `read` gives for each name, and its record."""
+    if sum(sizes.values()) > MAX_BYTES:
+        raise Bad("it is larger than what can be installed")
+    record = []
     with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
         def add(name, data):
             entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
@@ -93,20 +107,34 @@ def write(info, files, out):
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, data)
 
-        for name in sorted(files):
-            total += os.path.getsize(files[name])
-            if total > MAX_BYTES:
-                raise Bad("it is larger than what can be installed")
-            with open(files[name], "rb") as file:
-                data = file.read()
+        for name in sorted(sizes):
+            data = read(name)
             digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
             record.append("%s,sha256=%s,%d\n" % (name if "," not in name else '"%s"' % name, digest, len(data)))
             add(name, data)
         add(info + "/RECORD", "".join(record) + info + "/RECORD,,\n")
-    return wheel
+
+
+def added(wheel, name, path, out):
+    """A wheel of the same name with one file more, or another one."""
+    result = os.path.join(out, os.path.basename(wheel))
+    with open(path, "rb") as file:
+        content = file.read()
+    with zipfile.ZipFile(wheel) as archive:
+        sizes = {entry.filename: entry.file_size for entry in archive.infolist() if not entry.is_dir()}
+        infos = [n.split("/")[0] for n in sizes if re.fullmatch(r"[^/]+\.dist-info/METADATA", n)]
+        if len(infos) != 1:
+            raise Bad("it has %d directories *.dist-info with METADATA, one is needed" % len(infos))
+        own = "%s/%s" % (infos[0], name)
+        sizes[own] = len(content)
+        sizes.pop(infos[0] + "/RECORD", None)
+        pack(result, infos[0], sizes, lambda n: content if n == own else archive.read(n))
+    return result
 
 
 def main(kind, *words):
+    if kind == "add":
+        return {"wheel": added(*words), "left": []}
     info, files, left = of_directory(words[0]) if kind == "directory" else installed(words[0], words[1])
     for needed in ("METADATA", "WHEEL"):
         if info + "/" + needed not in files:
@@ -118,6 +146,6 @@ try:
     answer = main(*sys.argv[1:])
 except Bad as bad:
     answer = {"error": str(bad)}
-except (OSError, ValueError, UnicodeError, csv.Error) as error:
+except (OSError, ValueError, UnicodeError, csv.Error, zipfile.BadZipFile) as error:
     answer = {"error": "it cannot be read: %s" % error}
 sys.stdout.write(json.dumps(answer) + "\n")

@@ -1,5 +1,6 @@
 //! A wheel made again of a package that lies unpacked somewhere, so that it can be installed like any other.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -48,18 +49,46 @@ pub async fn repack(
         Unpacked::Directory(path) => path.display().to_string(),
         Unpacked::Installed { package, version } => format!("{package}-{version}"),
     };
-    let failed = |why: String| InstallError::Python { path: name.clone(), why };
+    let words: Vec<&OsStr> = match from {
+        Unpacked::Directory(path) => vec!["directory".as_ref(), path.as_os_str()],
+        Unpacked::Installed { package, version } => {
+            vec!["installed".as_ref(), package.as_ref(), version.as_ref()]
+        }
+    };
+    run(home, &name, &words, out, settings).await
+}
+
+/// A wheel of the same name in `out`, with `content` as the file `called` beside its metadata: `config`, or
+/// `IDENTITY_TEMPLATE`. The other one stays as it is.
+pub async fn add_to_wheel(
+    home: &Home,
+    wheel: &Path,
+    called: &str,
+    content: &str,
+    out: &Path,
+    settings: &Settings,
+) -> Result<PathBuf, InstallError> {
+    let path = out.join("added");
+    file(out, std::fs::create_dir_all(out))?;
+    file(&path, std::fs::write(&path, content))?;
+    let words = ["add".as_ref(), wheel.as_os_str(), called.as_ref(), path.as_os_str()];
+    run(home, &wheel.display().to_string(), &words, out, settings).await.map(|(wheel, _)| wheel)
+}
+
+async fn run(
+    home: &Home,
+    name: &str,
+    words: &[&OsStr],
+    out: &Path,
+    settings: &Settings,
+) -> Result<(PathBuf, Vec<String>), InstallError> {
+    let failed = |why: String| InstallError::Python { path: name.to_owned(), why };
     file(out, std::fs::create_dir_all(out))?;
     let run = Run::new(out, &home.cache().join("pip"), LIMIT, settings.verbose);
     let python = Interpreter::find(settings.interpreter.as_deref(), &run).await.map_err(failed)?;
     let mut command = run.command(&python.program);
     // What it imports must not leave compiled files behind where it lies.
-    command.env("PYTHONDONTWRITEBYTECODE", "1").args(["-c", REPACK]);
-    match from {
-        Unpacked::Directory(path) => command.arg("directory").arg(path),
-        Unpacked::Installed { package, version } => command.args(["installed", package, version]),
-    };
-    command.arg(out);
+    command.env("PYTHONDONTWRITEBYTECODE", "1").args(["-c", REPACK]).args(words).arg(out);
     let said = run.answer(command, LIMIT).await.map_err(failed)?;
     match serde_json::from_str(&said)
         .map_err(|e| failed(format!("an answer of {}: {e}", python.program.display())))?

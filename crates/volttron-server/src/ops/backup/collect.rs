@@ -5,23 +5,9 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use volttron_utils::files::TEMP_PREFIX;
-
 use super::{BackupError, Directory, Link, is_inside, is_interpreter, leads_inside, sqlite};
+use crate::ops::passing::passes;
 
-/// What dies with the process or the machine, or can be made again.
-const LEFT_OUT: [&str; 10] = [
-    "run",
-    "cache",
-    "VOLTTRON_PID",
-    "volttron.lock",
-    ".volttron_instances",
-    ".volttron_instances.lock",
-    ".auth_changes.lock",
-    ".known_hosts.lock",
-    "bin/.lock",
-    "logs/platform.log",
-];
 /// What SQLite keeps beside a database.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
@@ -84,8 +70,7 @@ fn walk(
             continue;
         };
         let path = if below.is_empty() { name.to_owned() } else { format!("{below}/{name}") };
-        let passing = name.starts_with(TEMP_PREFIX) || name.starts_with(".removed");
-        if passing || LEFT_OUT.contains(&path.as_str()) || (path == "bin" && !programs) || source == except {
+        if passes(&path) || (path == "bin" && !programs) || source == except {
             continue;
         }
         if !is_inside(&path) {

@@ -1,9 +1,8 @@
 //! The platform's configuration file.
 
-use std::env;
-
 use super::{Level, Report, Scene, shown};
 use crate::codes::Code;
+use crate::install::python::on_path;
 use crate::options;
 
 /// Whether the platform understands what it is configured with.
@@ -29,7 +28,7 @@ pub(super) fn settings(scene: &Scene, report: &mut Report) {
         ];
         report.warn(Code::UnknownKey, unknown.key, texts);
     }
-    if !on_path("cargo") {
+    if on_path("cargo").is_none() {
         let texts = [
             "cargo is not on PATH".to_owned(),
             "agents cannot be installed from crates, only as programs and Python packages".to_owned(),
@@ -37,9 +36,4 @@ pub(super) fn settings(scene: &Scene, report: &mut Report) {
         ];
         report.add(Code::NoCargo, Level::Hint, "cargo", texts);
     }
-}
-
-fn on_path(program: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }

@@ -27,6 +27,7 @@ use volttron_utils::home::Home;
 
 pub use build::{Built, build};
 pub use plan::{Plan, look};
+pub(super) use running::in_use;
 pub use undo::{Undoing, Undone, prepare_undo};
 
 use super::backup::BackupError;

@@ -13,6 +13,7 @@ use volttron_utils::home::Home;
 
 use super::MigrateError;
 use crate::ops::backup::io_error;
+use crate::ops::passing::passes;
 
 /// The file.
 pub(super) const FILE: &str = "migration.json";
@@ -20,9 +21,8 @@ pub(super) const FILE: &str = "migration.json";
 const FORMAT: u32 = 1;
 /// Most bytes that are read of it.
 const MAX_BYTES: u64 = 1 << 30;
-/// What a look at a home changes already, and what can be made again.
-const NOT_COUNTED: [&str; 8] =
-    [FILE, "volttron.lock", ".auth.json.lock", "run", "cache", "bin", "logs", "VOLTTRON_PID"];
+/// What can be made again, besides what passes.
+const NOT_COUNTED: [&str; 3] = [FILE, "bin", "logs"];
 
 /// What the file says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -94,7 +94,8 @@ impl Record {
                 None => changes.push(format!("{path} is new")),
             }
         }
-        let missing = self.files.keys().filter(|path| !now.contains_key(*path));
+        // A record of an earlier version may name what passes.
+        let missing = self.files.keys().filter(|path| !now.contains_key(*path) && !passes(path));
         changes.extend(missing.map(|path| format!("{path} is gone")));
         changes.sort();
         Ok(changes)
@@ -111,7 +112,7 @@ fn walk(dir: &Path, below: &str, files: &mut BTreeMap<String, (u64, i128)>) -> R
     for entry in fs::read_dir(dir).map_err(io_error("read", dir))?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = if below.is_empty() { name } else { format!("{below}/{name}") };
-        if NOT_COUNTED.contains(&path.as_str()) {
+        if passes(&path) || NOT_COUNTED.contains(&path.as_str()) {
             continue;
         }
         let Ok(meta) = fs::symlink_metadata(entry.path()) else { continue };

@@ -10,7 +10,7 @@ use volttron_utils::home::Home;
 const NAMED: usize = 5;
 
 /// Who works in the home and what ends that; none if nobody does. `named` is the home as it was called.
-pub(super) fn in_use(home: &Home, named: &Path) -> Option<String> {
+pub(in crate::ops) fn in_use(home: &Home, named: &Path) -> Option<String> {
     let stop =
         format!("stop it there first: VOLTTRON_HOME={} vctl shutdown --platform", super::quoted(named));
     if let Some(pid) = home.running() {

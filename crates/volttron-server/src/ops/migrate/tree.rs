@@ -7,22 +7,13 @@ use std::path::{Path, PathBuf};
 
 use super::MigrateError;
 use crate::ops::backup::{Progress, io_error, sqlite};
+use crate::ops::passing::passes;
 
 /// Deepest directory, and most files.
 const MAX_DEPTH: usize = 64;
 const MAX_PIECES: usize = 2_000_000;
-/// What dies with a process or the machine, is made again when it is missing, or means something else in our homes.
-const PASSING: [&str; 9] = [
-    "run",
-    "cache",
-    "VOLTTRON_PID",
-    "volttron.lock",
-    ".volttron_instances",
-    ".volttron_instances.lock",
-    "logs",
-    "bin",
-    "backups",
-];
+/// What means something else in our homes, besides what passes.
+const NOT_OURS: [&str; 3] = ["logs", "bin", "backups"];
 
 /// What a piece is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +89,7 @@ impl Tree {
                 continue;
             };
             let path = if below.is_empty() { name.to_owned() } else { format!("{below}/{name}") };
-            if PASSING.contains(&path.as_str()) || name == "__pycache__" {
+            if passes(&path) || NOT_OURS.contains(&path.as_str()) || name == "__pycache__" {
                 continue;
             }
             let meta = fs::symlink_metadata(&source).map_err(io_error("look at", &source))?;
