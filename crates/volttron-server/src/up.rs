@@ -155,7 +155,8 @@ fn up(
         return Ok(Next::Serve(line));
     }
     let log = home.path().join("volttron.log");
-    let launch = Launch { home: &home, args: &line[1..], log: &log, patience };
+    let rotate = !options.log.is_rotation_chosen();
+    let launch = Launch { home: &home, args: &line[1..], log: &log, rotate, patience };
     let pid = loop {
         match (launch.run(), made) {
             (Ok(pid), _) => break pid,
