@@ -62,7 +62,7 @@ fn a_log_rotates_by_size_while_the_platform_runs() {
     // What native code would say goes to the file of that name, too.
     assert_eq!(stderr_of(&site), log);
     // All of it is shown, in order.
-    let shown = stdout(&site.vctl(&["--json", "logs"]));
+    let shown = stdout(&site.vctl(&["--json", "logs", "-n", "10000"]));
     let files = ["", ".1", ".2", ".3"].map(|suffix| fs::read_to_string(beside(&log, suffix)).unwrap());
     assert!(shown.lines().count() > files[1].lines().count() + files[2].lines().count(), "{shown}");
     for text in &files {
@@ -138,14 +138,13 @@ fn a_logging_configuration_says_where_the_log_goes() {
     assert!(checked.status.success(), "{checked:?}");
     start(&site, "volttron", &["--daemon", "-vv", "-L", path]);
     let text = fs::read_to_string(&all).unwrap();
-    assert!(text.starts_with("INFO|volttron_server."), "{text}");
+    assert!(text.contains("\nINFO|volttron_server."), "{text}");
     assert!(text.contains("|    'version': 1,\n"), "the configuration is in the log: {text}");
     assert!(!text.contains("DEBUG|"), "{text}");
     assert_eq!(fs::read_to_string(&errors).unwrap(), "");
     // The log is found where the configuration says, and bad ones are refused.
     assert!(site.vctl(&["logs"]).status.success());
-    let link = fs::read_link(site.home().join("logs/platform.log"));
-    assert!(link.is_err() || link.unwrap() == all);
+    assert_eq!(fs::read_link(site.home().join("logs/platform.log")).unwrap(), all);
     let bad = site.write("bad.conf", "[loggers]\nkeys=root\n[formatters]\nkeys=\n[handlers]\nkeys=mail\n[handler_mail]\nclass=handlers.SMTPHandler\nargs=()\n[logger_root]\nhandlers=mail\n");
     let bad = bad.to_str().unwrap();
     for program in [&["volttron", "-L", bad][..], &["vctl", "-L", bad, "status"]] {
