@@ -52,20 +52,23 @@ kept = {place(h): rotation(h) for h in handlers if h is not None and isinstance(
 print(json.dumps({"records": records, "files": kept}))
 "#;
 
+#[expect(clippy::print_stderr, reason = "what is left out shall be seen")]
 fn python(form: &str, path: &Path, names: &[&str]) -> Option<Value> {
     let Some(python) = std::env::var_os("VOLTTRON_TEST_PYTHON") else {
         assert!(std::env::var_os("VOLTTRON_TEST_REQUIRE_PEERS").is_none(), "VOLTTRON_TEST_PYTHON is not set");
         eprintln!("LEFT OUT: this test needs Python; run it through `cargo xtask test`");
         return None;
     };
-    let output = Command::new(python).args(["-c", LOOK, form]).arg(path).args(names).output().unwrap();
+    let output =
+        Command::new(python).args(["-c", LOOK, form]).arg(path).args(names).output().expect("run Python");
     assert!(output.status.success(), "{output:?}");
-    Some(serde_json::from_slice(&output.stdout).unwrap())
+    Some(serde_json::from_slice(&output.stdout).expect("JSON"))
 }
 
 /// The same of ours.
 fn ours(form: &str, path: &Path, names: &[&str]) -> Value {
-    let config = LogConfig::read(&format!("{form}:{}", path.display()), |path| path.into()).unwrap();
+    let config =
+        LogConfig::read(&format!("{form}:{}", path.display()), |path| path.into()).expect("a configuration");
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     let setup = config.setup(Handler::plain(LogTarget::Stderr, Rotation::default()), 30, &[]);
     let mut records = BTreeMap::new();
