@@ -169,6 +169,17 @@ fn a_stopped_home_in_order_has_no_findings_and_each_fault_is_named_with_its_cure
         ("VT2007", "fault", &["keystore of control.connection"], "mv ", |home| {
             home.write("keystores/control.connection/keystore.json", "[]");
         }),
+        ("VT3014", "warning", &["volttron.log has 101.0 MiB"], "log-rotate = 10M", |home| {
+            fs::File::create(home.file("volttron.log")).unwrap().set_len(101 << 20).unwrap();
+            home.configure(&format!("log = {}", home.file("volttron.log").display()));
+        }),
+        ("VT2019", "fault", &["log.json", "(line 3)", "SysLogHandler"], "--check-config", |home| {
+            home.write(
+                "log.json",
+                "{\"version\": 1, \"handlers\": {\n\"a\": {\n\"class\": \"logging.handlers.SysLogHandler\"}}}",
+            );
+            home.configure(&format!("log-config = {}", home.file("log.json").display()));
+        }),
         ("VT2008", "fault", &["auth.json", "line 3"], "+3 ", |home| {
             home.write("auth.json", "{\n \"allow\": [],\n \"deny\": [,]\n}");
         }),

@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,12 +12,17 @@ use std::{env, fs, thread};
 
 use volttron_utils::home::{Home, VOLTTRON_HOME};
 
+use crate::logging::tail;
+
 /// Pause between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Lines of the log that an error shows.
 const LINES: usize = 8;
 /// Most bytes at the end of the log that are looked at.
 const TAIL_MAX_BYTES: u64 = 64 * 1024;
+/// How the log rotates if nobody has said so: nobody looks after what runs in the background, and with `log-keep` as it is
+/// this is 80 MiB at most.
+const ROTATE: [&str; 2] = ["--log-rotate", "10M"];
 /// How the program begins its last words.
 const LAST_WORDS: &str = "volttron: error: ";
 
@@ -27,6 +33,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) args: &'a [OsString],
     /// The log, which also takes what the program writes to standard error.
     pub(crate) log: &'a Path,
+    /// Nobody has said how the log rotates.
+    pub(crate) rotate: bool,
     /// How long it may take to get ready.
     pub(crate) patience: Duration,
 }
@@ -55,25 +63,27 @@ impl Launch<'_> {
     /// Starts the program and waits; its pid.
     pub(crate) fn run(&self) -> Result<u32, NotReady> {
         let log = |source| NotReady::Log { path: self.log.to_owned(), source };
-        let errors = OpenOptions::new().create(true).append(true).open(self.log).map_err(log)?;
-        let begin = errors.metadata().map_err(log)?.len();
+        let mut written =
+            OpenOptions::new().read(true).create(true).append(true).open(self.log).map_err(log)?;
+        let begin = written.metadata().map_err(log)?.len();
         let program = beside("volttron");
         let mut child = Command::new(&program)
             .args(self.args)
             .arg("-l")
             .arg(self.log)
+            .args(ROTATE.iter().filter(|_| self.rotate))
             .env(VOLTTRON_HOME, self.home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(errors)
+            .stderr(written.try_clone().map_err(log)?)
             // A Ctrl-C at this terminal is not for it.
             .process_group(0)
             .spawn()
             .map_err(|source| NotReady::Spawn { program, source })?;
-        self.wait(&mut child, begin)
+        self.wait(&mut child, &mut written, begin)
     }
 
-    fn wait(&self, child: &mut Child, begin: u64) -> Result<u32, NotReady> {
+    fn wait(&self, child: &mut Child, written: &mut File, begin: u64) -> Result<u32, NotReady> {
         let pid = child.id();
         let deadline = Instant::now() + self.patience;
         loop {
@@ -81,7 +91,7 @@ impl Launch<'_> {
                 return Ok(pid);
             }
             if let Ok(Some(status)) = child.try_wait() {
-                return Err(NotReady::Ended { why: why(status, self.log, begin) });
+                return Err(NotReady::Ended { why: why(status, self.log, written, begin) });
             }
             if Instant::now() >= deadline {
                 return Err(NotReady::Slow { pid, patience: self.patience, log: self.log.to_owned() });
@@ -91,9 +101,14 @@ impl Launch<'_> {
     }
 }
 
-/// What the program said when it ended, from its own words.
-fn why(status: ExitStatus, log: &Path, begin: u64) -> String {
-    let text = tail(log, begin).unwrap_or_default();
+/// What the program said when it ended, from its own words: in the log as it is now, or where it was put aside meanwhile.
+fn why(status: ExitStatus, log: &Path, written: &mut File, begin: u64) -> String {
+    let mut text = tail(written, begin, TAIL_MAX_BYTES).unwrap_or_default();
+    if let Ok(mut now) = File::open(log)
+        && !is_same(&now, written)
+    {
+        text += &tail(&mut now, 0, TAIL_MAX_BYTES).unwrap_or_default();
+    }
     if let Some(last) = text.lines().rev().find_map(|line| line.strip_prefix(LAST_WORDS)) {
         return last.to_owned();
     }
@@ -102,13 +117,9 @@ fn why(status: ExitStatus, log: &Path, begin: u64) -> String {
     format!("volttron ended ({status}); the end of {}:\n  {}", log.display(), lines.join("\n  "))
 }
 
-fn tail(path: &Path, begin: u64) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let end = file.metadata()?.len();
-    file.seek(SeekFrom::Start(begin.max(end.saturating_sub(TAIL_MAX_BYTES))))?;
-    let mut bytes = Vec::new();
-    file.take(TAIL_MAX_BYTES).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+fn is_same(one: &File, other: &File) -> bool {
+    let place = |file: &File| file.metadata().map(|meta| (meta.dev(), meta.ino()));
+    place(one).is_ok_and(|one| place(other).is_ok_and(|other| one == other))
 }
 
 /// A program that was installed together with this one; the one on PATH otherwise.
@@ -127,11 +138,25 @@ mod tests {
     fn the_programs_own_words_are_the_reason() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
-        fs::write(&log, "volttron: error: of an earlier start\nnow\nvolttron: error: port taken\n").unwrap();
-        assert_eq!(why(ExitStatus::from_raw(256), &log, 0), "port taken");
-        let begin = "volttron: error: of an earlier start\n".len() as u64;
-        fs::write(&log, "volttron: error: of an earlier start\none\n\ntwo\n").unwrap();
-        let text = why(ExitStatus::from_raw(9), &log, begin);
+        let first = "volttron: error: of an earlier start\n";
+        let why = |text: &str, code, begin| {
+            fs::write(&log, text).unwrap();
+            why(ExitStatus::from_raw(code), &log, &mut File::open(&log).unwrap(), begin)
+        };
+        assert_eq!(why(&format!("{first}now\nvolttron: error: port taken\n"), 256, 0), "port taken");
+        let text = why(&format!("{first}one\n\ntwo\n"), 9, first.len() as u64);
         assert!(text.ends_with("\n  one\n  two") && text.contains("signal: 9"), "{text}");
+    }
+
+    #[test]
+    fn words_are_found_in_a_log_that_was_put_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        fs::write(&log, "volttron: error: earlier\n").unwrap();
+        let mut written = File::open(&log).unwrap();
+        let begin = written.metadata().unwrap().len();
+        fs::rename(&log, dir.path().join("log.1")).unwrap();
+        fs::write(&log, "a line\nvolttron: error: port taken\n").unwrap();
+        assert_eq!(why(ExitStatus::from_raw(256), &log, &mut written, begin), "port taken");
     }
 }

@@ -16,15 +16,21 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Exit code of a start that failed or took too long.
 const FAILED: u8 = 2;
 
+/// The option that is not one of `volttron`.
+const ROTATING: &str = "--rotating";
+
 const START_HELP: &str = "Start the platform in the background and wait until it is ready.
 
-Usage: start-volttron [VOLTTRON OPTIONS]
+Usage: start-volttron [--rotating] [VOLTTRON OPTIONS]
 
-Runs `volttron -vv -l volttron.log` with these options; the log is in the current directory.
+Runs `volttron -vv -l volttron.log` with these options; the log is in the current directory, and is put aside before it
+becomes larger than 10 MiB, or as --log-rotate and --log-keep say. With --rotating it is put aside at midnight, seven
+days are kept, and it says what INFO tells.
 Exit codes: 0 ready, 1 already running, 2 not ready; the reason follows on the next line.
 
 Examples:
   start-volttron
+  start-volttron --rotating
   start-volttron --vip-address tcp://127.0.0.1:22916
   VOLTTRON_HOME=/srv/site-a start-volttron
 ";
@@ -44,15 +50,12 @@ pub fn start(line: impl IntoIterator<Item = OsString>) -> ExitCode {
         say(START_HELP.trim_end());
         return ExitCode::SUCCESS;
     }
-    if given.iter().any(|word| word == "--rotating") {
-        complain(
-            "start-volttron: error: --rotating: a log that rotates by itself is not built yet; leave it out and let \
-             logrotate rename volttron.log: the platform then opens a new one",
-        );
-        return ExitCode::from(FAILED);
-    }
-    let mut line: Vec<OsString> = ["volttron", "-vv"].map(OsString::from).to_vec();
-    line.extend(given);
+    let rotating = given.iter().any(|word| word == ROTATING);
+    let options: &[&str] =
+        if rotating { &["-v", "--log-rotate", "daily", "--log-keep", "7"] } else { &["-vv"] };
+    let mut line: Vec<OsString> = vec!["volttron".into()];
+    line.extend(options.iter().map(OsString::from));
+    line.extend(given.into_iter().filter(|word| word != ROTATING));
     background(&line, "volttron.log".into())
 }
 
@@ -79,8 +82,8 @@ pub fn stop(line: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// `volttron --daemon`: this very command line, in the background.
 pub fn daemon(line: &[OsString]) -> ExitCode {
-    let log = Options::resolve(line.iter().cloned()).map(|options| match options.log {
-        LogTarget::File(path) => path,
+    let log = Options::resolve(line.iter().cloned()).map(|options| match options.log.usual() {
+        LogTarget::File(path) => path.clone(),
         _ => options.home.path().join("volttron.log"),
     });
     match log {
@@ -103,8 +106,8 @@ fn background(line: &[OsString], log: PathBuf) -> ExitCode {
         return ExitCode::from(1);
     }
     // Scripts know the name without the directory.
-    let (shown, log) = match options.log {
-        LogTarget::File(path) => (path.clone(), path),
+    let (shown, log) = match options.log.usual() {
+        LogTarget::File(path) => (path.clone(), path.clone()),
         _ => (log.clone(), std::path::absolute(&log).unwrap_or(log)),
     };
     // The log may be in it.
@@ -112,7 +115,8 @@ fn background(line: &[OsString], log: PathBuf) -> ExitCode {
         return failed(&shown.display(), &error);
     }
     let args: Vec<OsString> = line.iter().skip(1).filter(|word| *word != "--daemon").cloned().collect();
-    let launch = Launch { home: &options.home, args: &args, log: &log, patience: PATIENCE };
+    let rotate = !options.log.is_rotation_chosen();
+    let launch = Launch { home: &options.home, args: &args, log: &log, rotate, patience: PATIENCE };
     match launch.run() {
         Ok(_) => {
             say("VOLTTRON startup complete");

@@ -205,7 +205,8 @@ fn up(
         return Ok(Next::Serve { line, fresh });
     }
     let log = home.path().join("volttron.log");
-    let launch = Launch { home: &home, args: &line[1..], log: &log, patience };
+    let rotate = !options.log.is_rotation_chosen();
+    let launch = Launch { home: &home, args: &line[1..], log: &log, rotate, patience };
     let pid = loop {
         let error = match launch.run() {
             Ok(pid) => break pid,

@@ -333,7 +333,8 @@ pub fn agent_line(when: Timestamp, name: &str, line: i64, level: Level, message:
     format!("{} {name} {line} {level}: {message}", clock(when, &TimeZone::system()))
 }
 
-fn clock(when: Timestamp, zone: &TimeZone) -> String {
+/// `YYYY-MM-DD HH:MM:SS,mmm`, as the lines begin with it.
+pub fn clock(when: Timestamp, zone: &TimeZone) -> String {
     let t = zone.to_datetime(when);
     format!(
         "{:04}-{:02}-{:02} {:02}:{:02}:{:02},{:03}",

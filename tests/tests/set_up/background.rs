@@ -179,6 +179,4 @@ fn the_helpers_around_the_original_say_what_scripts_know() {
         .args(["--vip-address", &address]));
     assert!(daemon.status.success(), "{daemon:?}");
     assert!(log.exists());
-    let rotating = run(site.command_at_home("start-volttron").arg("--rotating"));
-    assert!(!rotating.status.success() && stderr(&rotating).contains("not built yet"), "{rotating:?}");
 }

@@ -2,6 +2,7 @@
 
 mod background;
 mod check;
+mod logging;
 mod metadata;
 mod piped;
 mod site;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use volttron_server::codes::{Code, Coded};
-use volttron_server::logging::{self, Levels};
+use volttron_server::logging;
 use volttron_server::options::{self, Asked, Options, OptionsError};
 use volttron_server::platform::PlatformError;
 use volttron_server::up::{self, Fresh, Next};
@@ -37,10 +37,10 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(error) => return refuse(&error),
     };
-    let log = match logging::init(&options.log, Levels::new(options.log_level, &options.logger_levels)) {
+    let log = match logging::init(options.log.setup()) {
         Ok(log) => log,
         Err(error) => {
-            complain(&format!("cannot write the log to {}: {error}", options.log), Code::LogFile);
+            complain(&error.to_string(), Code::LogFile);
             return ExitCode::from(1);
         }
     };

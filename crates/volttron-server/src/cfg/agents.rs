@@ -180,7 +180,7 @@ impl Agents {
         let log = self.home.path().join("volttron.cfg.log");
         // Nothing that was enabled before needs to run for this.
         let args = ["-vv".into(), "--no-autostart".into()];
-        let launch = Launch { home: &self.home, args: &args, log: &log, patience: START_LIMIT };
+        let launch = Launch { home: &self.home, args: &args, log: &log, rotate: true, patience: START_LIMIT };
         let pid = launch.run().map_err(|e| {
             OpError::Refused(format!("the platform does not start, so nothing can be installed: {e}"))
         })?;

@@ -148,11 +148,11 @@ pub(super) fn key_file(path: &Path, found: &mut Checked) {
 
 /// What settings point to.
 fn outside(options: &Options, found: &mut Checked) {
-    if let LogTarget::File(path) = &options.log
+    if let LogTarget::File(path) = options.log.target()
         && !path.parent().is_none_or(Path::is_dir)
         && path.parent() != Some(options.home.path())
     {
-        found.faults.push(Fault::new("log: the directory of this file does not exist").at(path));
+        found.faults.push(Fault::new("log: the directory of this file does not exist").at(&path));
     }
     if let Some(path) = &options.isolation_site
         && let Err(error) = Site::load(path)

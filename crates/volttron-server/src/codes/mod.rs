@@ -122,6 +122,7 @@ codes! {
     BusEnded = 2016, "The message bus ended by itself";
     LogFile = 2017, "The log cannot be written";
     ControlGroups = 2018, "Agents cannot have control groups";
+    LogConfig = 2019, "The logging configuration cannot be used";
     // What doctor finds besides.
     HomeMissing = 3001, "There is no home";
     HomeReadOnly = 3002, "The home is not writable";
@@ -129,6 +130,7 @@ codes! {
     DiskFull = 3011, "The disk is nearly full";
     SlowDisk = 3012, "The disk is slow to keep what it is given";
     CheckUnfinished = 3013, "A check did not end in time";
+    LogGrows = 3014, "The platform's log grows without end";
     ClockBehind = 3021, "The clock is wrong";
     ClockUnsynchronized = 3022, "Nothing keeps the clock right";
     StalePid = 3031, "VOLTTRON_PID names a platform that does not run";

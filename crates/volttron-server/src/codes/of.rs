@@ -121,6 +121,7 @@ impl Coded for OptionsError {
             Self::Usage { .. } | Self::Value { .. } => Code::BadOption,
             Self::Home(_) => Code::HomeUnusable,
             Self::File(_) | Self::FileValue { .. } => Code::BadConfigFile,
+            Self::LogConfig(_) => Code::LogConfig,
             Self::NotBuilt(_) => Code::NotBuilt,
         }
     }

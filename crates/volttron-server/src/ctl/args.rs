@@ -84,9 +84,9 @@ pub struct Global {
     /// Write the log of this program to FILE ("-" is standard output, an empty text no log at all)
     #[arg(short, long, value_name = "FILE", global = true, help_heading = "Global options")]
     pub log: Option<String>,
-    /// Logging configuration (not built for this program; use --log and -v)
+    /// Logging configuration, as `volttron` takes it
     #[arg(short = 'L', long, value_name = "FILE", global = true, hide = true)]
-    pub log_config: Option<PathBuf>,
+    pub log_config: Option<String>,
     /// Level that -v and -q start from: 10 debug, 20 info, 30 warning, 40 error
     #[arg(
         long,

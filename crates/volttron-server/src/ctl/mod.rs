@@ -49,7 +49,9 @@ use output::Output;
 use signals::Interruption;
 
 use crate::codes::Coded;
-use crate::logging::{self, Log};
+use crate::logging::config::LogConfig;
+use crate::logging::rotation::Rotation;
+use crate::logging::{self, Handler, Levels, Log, Setup};
 use crate::ops::{OpError, Session, Target};
 use crate::options::LogTarget;
 
@@ -133,22 +135,30 @@ fn describe(word: &str, error: &OpError) -> String {
     }
 }
 
-/// The log of the connection to the platform. Without `--log` there is none below `-vv`: what matters is on standard error.
+/// The log of the connection to the platform. Without `--log` and `--log-config` there is none below `-vv`: what matters
+/// is on standard error.
 fn open_log(global: &Global, out: &mut Output) -> Result<Option<Log>, OpError> {
-    if let Some(path) = &global.log_config {
-        out.complain(&format!("--log-config {} is ignored; use --log and -v", path.display()));
-    }
     let level = (global.verboseness + 10 * (i64::from(global.quiet) - i64::from(global.verbose))).max(1);
     let target = match global.log.as_deref() {
-        None if level > DEBUG => return Ok(None),
+        None if level > DEBUG && global.log_config.is_none() => return Ok(None),
         None => LogTarget::Stderr,
-        Some("") => return Ok(None),
+        Some("") => LogTarget::Nowhere,
         Some("-") => LogTarget::Stdout,
         Some(path) => LogTarget::File(expand(path).into()),
     };
-    let what = format!("cannot write the log to {target}");
-    let log = logging::init(&target, logging::Levels::new(level, &[]));
-    log.map(Some).map_err(|source| OpError::File { what, source })
+    let setup = if let Some(given) = &global.log_config {
+        let config = LogConfig::read(given, |path| expand(path).into());
+        let config = config.map_err(|error| OpError::Usage(error.to_string()))?;
+        config.warnings.iter().for_each(|warning| out.complain(warning));
+        config.setup(Handler::plain(target, Rotation::default()), level, &[])
+    } else {
+        Setup::simple(target, Rotation::default(), Levels::new(level, &[]))
+    };
+    let log = logging::init(setup).map_err(|error| OpError::File {
+        what: format!("cannot write the log to {}", error.target),
+        source: error.source,
+    })?;
+    Ok(Some(log))
 }
 
 fn run(vctl: &Vctl, command: Command, out: &mut Output) -> Result<u8, OpError> {
@@ -168,8 +178,8 @@ fn runtime() -> Result<tokio::runtime::Runtime, OpError> {
 
 /// Works until it is done, or until a signal ends it.
 fn until_interrupted(work: impl Future<Output = Result<u8, OpError>>) -> Result<u8, OpError> {
-    let interruption = Interruption::listen()
-        .map_err(|source| OpError::File { what: "cannot start".to_owned(), source })?;
+    let interruption =
+        Interruption::listen().map_err(|source| OpError::File { what: "cannot start".to_owned(), source })?;
     runtime()?.block_on(async {
         tokio::select! {
             code = work => code,

@@ -38,7 +38,7 @@ impl Common {
             None => Home::from_env(),
         }
         .map_err(|e| OpError::Usage(e.to_string()))?;
-        let target = Target { home, address: None, timeout: DEFAULT_TIMEOUT };
+        let target = Target { home, address: None, timeout: DEFAULT_TIMEOUT, timeout_is_given: false };
         Ok(Vctl { target, json: self.json, verbose: self.verbose > 0 })
     }
 }

@@ -1,21 +1,22 @@
 //! A log file for each agent, `logs/<identity>.log` in the home, next to the platform's own log.
 //!
 //! Written by one thread behind a queue that is bounded in lines and bytes. Nobody ever waits for it: when the queue is
-//! full, or the disk is, lines are dropped and counted ([`AgentFiles::lost`]), and one warning says so. A file that has
-//! grown to its limit becomes `.1`, what was `.1` becomes `.2`, and the oldest goes.
+//! full, or the disk is, lines are dropped and counted ([`AgentFiles::lost`]), and one warning says so. How files are put
+//! aside is the matter of [`rotation`](super::rotation).
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use volttron_utils::files;
+use jiff::Timestamp;
 use volttron_utils::home::Home;
+
+use super::STACK_BYTES;
+use super::rotation::{RotatingFile, Rotation, When, files_of, not_put_aside};
 
 /// Most lines, and most bytes of them, that wait for the writer.
 const QUEUE_LINES: usize = 4096;
@@ -28,6 +29,12 @@ pub struct Limits {
     pub max_bytes: u64,
     /// Files per agent, the current one included.
     pub files: u32,
+}
+
+impl Limits {
+    fn rotation(self) -> Rotation {
+        Rotation { when: When::Size(self.max_bytes), keep: self.files.saturating_sub(1) }
+    }
 }
 
 /// Lines that are in no file, by reason.
@@ -68,7 +75,7 @@ impl AgentFiles {
             Writer { home: home.clone(), limits, counters: counters.clone(), open: BTreeMap::new(), told: 0 };
         std::thread::Builder::new()
             .name("agent-logs".to_owned())
-            .stack_size(128 * 1024)
+            .stack_size(STACK_BYTES)
             .spawn(move || writer.run(&commands))?;
         Ok(Self { queue, counters })
     }
@@ -109,34 +116,13 @@ impl AgentFiles {
     }
 }
 
-/// The files of a log, newest first: `path` itself, then those put aside. Only those that are there.
-pub fn files_of(path: &Path) -> Vec<PathBuf> {
-    let aside = (1u32..).map(|n| numbered(path, n)).take_while(|p| p.exists());
-    std::iter::once(path.to_owned()).filter(|p| p.exists()).chain(aside).collect()
-}
-
-/// The `n`th file put aside.
-pub fn numbered(path: &Path, n: u32) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{n}"));
-    name.into()
-}
-
 struct Writer {
     home: Home,
     limits: Limits,
     counters: Arc<Counters>,
-    open: BTreeMap<Arc<str>, Open>,
+    open: BTreeMap<Arc<str>, RotatingFile>,
     /// Lines lost to a full queue that were told of.
     told: u64,
-}
-
-#[derive(Default)]
-struct Open {
-    file: Option<File>,
-    bytes: u64,
-    /// The last write failed, perhaps in the middle of a line.
-    broken: bool,
 }
 
 impl Writer {
@@ -176,78 +162,31 @@ impl Writer {
     }
 
     fn line(&mut self, identity: &Arc<str>, line: &str) {
-        let path = self.home.agent_log(identity);
-        let open = self.open.entry(identity.clone()).or_default();
-        match open.write(&self.home, &path, self.limits, line) {
-            Ok(()) => open.broken = false,
-            Err(error) => {
-                self.counters.write_failed.fetch_add(1, Relaxed);
-                if !std::mem::replace(&mut open.broken, true) {
-                    tracing::warn!(
-                        "{} cannot be written: {error}; lines of {identity} are lost there until it can (counted in \
-                         the metrics)",
-                        path.display()
-                    );
-                }
-                open.file = None;
+        let (home, rotation) = (&self.home, self.limits.rotation());
+        let file = self.open.entry(identity.clone()).or_insert_with(|| {
+            RotatingFile::new(home.agent_log(identity), rotation).with_modes(0o600, 0o700)
+        });
+        let (now, was_broken) = (Timestamp::now(), file.is_broken());
+        if let Some(error) = file.make_room(line.len() as u64, now) {
+            tracing::warn!("{}", not_put_aside(file.path(), &error));
+        }
+        if let Err(error) = file.write(line.as_bytes(), now) {
+            self.counters.write_failed.fetch_add(1, Relaxed);
+            if !was_broken {
+                tracing::warn!(
+                    "{} cannot be written: {error}; lines of {identity} are lost there until it can (counted in the \
+                     metrics)",
+                    file.path().display()
+                );
             }
         }
     }
 }
 
-impl Open {
-    fn write(&mut self, home: &Home, path: &Path, limits: Limits, line: &str) -> io::Result<()> {
-        // Somebody may have deleted the file.
-        if self.file.as_ref().is_some_and(|file| file.metadata().is_ok_and(|m| m.nlink() == 0)) {
-            self.file = None;
-        }
-        if self.file.is_none() {
-            self.open(home, path)?;
-        }
-        if self.bytes > 0 && self.bytes + line.len() as u64 > limits.max_bytes {
-            self.file = None;
-            put_aside(path, limits.files)?;
-            self.open(home, path)?;
-        }
-        let Some(file) = &mut self.file else { return Ok(()) };
-        if self.broken && self.bytes > 0 {
-            file.write_all(b"\n")?;
-        }
-        file.write_all(line.as_bytes())?;
-        self.bytes += line.len() as u64;
-        Ok(())
-    }
-
-    fn open(&mut self, home: &Home, path: &Path) -> io::Result<()> {
-        files::create_dir(&home.logs(), 0o700)?;
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        self.bytes = file.metadata()?.len();
-        self.file = Some(file);
-        Ok(())
-    }
-}
-
-/// Makes room for a new file: every file moves on by one number, the last one goes.
-fn put_aside(path: &Path, files: u32) -> io::Result<()> {
-    let gone = |result: io::Result<()>| match result {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    };
-    if files <= 1 {
-        return gone(fs::remove_file(path));
-    }
-    for n in (1..files - 1).rev() {
-        gone(fs::rename(numbered(path, n), numbered(path, n + 1)))?;
-    }
-    fs::rename(path, numbered(path, 1))?;
-    // Fewer are wanted than an earlier start kept.
-    let mut surplus = (files..).map(|n| numbered(path, n)).take_while(|p| p.exists());
-    surplus.try_for_each(fs::remove_file)
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
     use super::*;
 

@@ -8,7 +8,7 @@ use tracing::metadata::LevelFilter;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
-use volttron_utils::logging::{Level, Source, server_line};
+use volttron_utils::logging::{Level, Source};
 
 use super::Log;
 
@@ -38,13 +38,13 @@ fn number_of(level: tracing::Level) -> i64 {
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        let lowest = self.log.levels.lowest();
+        let lowest = self.log.0.levels.lowest();
         number_of(*metadata.level()) >= lowest
-            && self.log.levels.allow(&dotted(metadata.target()), number_of(*metadata.level()))
+            && self.log.0.levels.allow(&dotted(metadata.target()), number_of(*metadata.level()))
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(match self.log.levels.lowest() {
+        Some(match self.log.0.levels.lowest() {
             ..=9 => LevelFilter::TRACE,
             10..=19 => LevelFilter::DEBUG,
             20..=29 => LevelFilter::INFO,
@@ -56,11 +56,12 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
         let name = dotted(metadata.target());
-        self.log.submit(&name, number_of(*metadata.level()), || {
+        let when = Timestamp::now();
+        self.log.submit(&name, number_of(*metadata.level()), |format| {
             let mut text = Text::default();
             event.record(&mut text);
             let source = Source::Platform { name: &name, line: metadata.line().unwrap_or(0).into() };
-            server_line(Timestamp::now(), source, level_of(*metadata.level()), &text.0)
+            format.line(when, source, level_of(*metadata.level()), &text.0)
         });
     }
 }
@@ -99,7 +100,8 @@ mod tests {
 
     use tracing_subscriber::layer::SubscriberExt;
 
-    use super::super::{Levels, Log};
+    use super::super::rotation::Rotation;
+    use super::super::{Levels, Log, Setup};
     use super::*;
     use crate::options::LogTarget;
 
@@ -108,7 +110,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("v.log");
         let levels = Levels::new(30, &[("loud.one".to_owned(), 10)]);
-        let log = Log::open(&LogTarget::File(path.clone()), levels).unwrap();
+        let target = LogTarget::File(path.clone());
+        let log = Log::open(Setup::simple(target, Rotation::default(), levels)).unwrap();
         let subscriber = tracing_subscriber::registry().with(Lines::new(log.clone()));
         tracing::subscriber::with_default(subscriber, || {
             tracing::warn!(target: "a::b", peer = "x", count = 3, "slow {}", "peer");

@@ -12,7 +12,7 @@ use volttron_utils::logging::{Level, ServerLine};
 
 use super::OpError;
 use super::versions::period;
-use crate::logging::agent_files::files_of;
+use crate::logging::rotation::files_of;
 
 /// A longer line is shown in parts.
 const MAX_LINE_BYTES: u64 = 1 << 20;
@@ -255,7 +255,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::logging::agent_files::numbered;
+    use crate::logging::rotation::numbered;
 
     fn write(path: &Path, text: &str) {
         File::options().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();

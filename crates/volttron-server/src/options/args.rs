@@ -43,7 +43,13 @@ pub(super) struct Args {
     /// Log to FILE ("-" is standard output, an empty text no log at all)
     #[arg(short, long, value_name = "FILE")]
     pub(super) log: Option<String>,
-    /// Logging configuration (not built yet; use --log-level)
+    /// The log's file is put aside before it becomes larger than this (K, M and G are understood), or daily at midnight, or never
+    #[arg(long, value_name = "SIZE|daily|off")]
+    pub(super) log_rotate: Option<String>,
+    /// Log files put aside that are kept
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) log_keep: u32,
+    /// Logging configuration as Python's logging.config reads it; ini:, json:, py: or yaml: before FILE, or its extension, tells the form
     #[arg(short = 'L', long, value_name = "FILE")]
     pub(super) log_config: Option<String>,
     /// Level of single loggers

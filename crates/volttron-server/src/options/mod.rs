@@ -7,6 +7,7 @@
 mod args;
 pub(crate) mod check;
 mod file;
+mod log;
 mod managed;
 
 pub use file::{UnknownKey, unknown_keys};
@@ -19,44 +20,18 @@ use clap::Parser;
 use volttron_utils::address::{Address, BadAddress};
 use volttron_utils::config::OptionError;
 use volttron_utils::home::{Home, HomeError, expand};
-use volttron_utils::logging::Level;
 
 use crate::logging::agent_files::Limits as AgentLogLimits;
+use crate::logging::config::LogConfigError;
 use crate::metrics::{BadMetricsAddress, MetricsAddress};
 use crate::supervisor::limits::Limits;
 use crate::supervisor::protection::SandboxMode;
 
 pub(crate) use args::command;
+pub use log::{LogOptions, LogTarget};
 pub use managed::{Setting, managed};
 
 use args::Args;
-
-/// The logger that tells of connections and disconnections, for `--monitor`.
-const CONNECTIONS: &str = "volttron_server.front.outlet";
-
-/// Where the log goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LogTarget {
-    /// Standard error, the default.
-    Stderr,
-    /// Standard output (`--log -`).
-    Stdout,
-    /// Nowhere (`--log ''`).
-    Nowhere,
-    /// A file, reopened when it was renamed.
-    File(PathBuf),
-}
-
-impl std::fmt::Display for LogTarget {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Stderr => f.write_str("standard error"),
-            Self::Stdout => f.write_str("standard output"),
-            Self::Nowhere => f.write_str("nowhere"),
-            Self::File(path) => write!(f, "{}", path.display()),
-        }
-    }
-}
 
 /// What the platform shall do. Every value is checked.
 #[expect(clippy::struct_excessive_bools, reason = "independent switches")]
@@ -64,12 +39,8 @@ impl std::fmt::Display for LogTarget {
 pub struct Options {
     /// Home directory.
     pub home: Home,
-    /// Where the log goes.
-    pub log: LogTarget,
-    /// Lowest level number that is logged.
-    pub log_level: i64,
-    /// Level numbers of single loggers, by name prefix.
-    pub logger_levels: Vec<(String, i64)>,
+    /// What is asked of the log.
+    pub log: LogOptions,
     /// Log connects and disconnects.
     pub monitor: bool,
     /// Log all options at start.
@@ -150,6 +121,9 @@ pub enum OptionsError {
     /// A configuration file cannot be read.
     #[error(transparent)]
     File(#[from] OptionError),
+    /// The logging configuration cannot be used.
+    #[error(transparent)]
+    LogConfig(#[from] LogConfigError),
     /// A setting has a value that is not possible.
     #[error("{name}: {why}")]
     Value {
@@ -268,18 +242,11 @@ impl Options {
         if instance_name_is_hostname {
             warnings.push(format!("Using hostname as instance name: {instance_name}."));
         }
-        let log_level = (args.verboseness + 10 * i64::from(args.quiet) - 10 * i64::from(args.verbose)).max(1);
+        let log = LogOptions::new(&home, &args)?;
+        warnings.extend(log.config().into_iter().flat_map(|config| config.warnings.clone()));
         let frequency = args.agent_monitor_frequency;
         Ok(Self {
-            log: log_target(&home, args.log.as_deref()),
-            log_level: if args.monitor { log_level.min(Level::Info.number()) } else { log_level },
-            logger_levels: {
-                let mut levels = logger_levels(&args.log_level)?;
-                if args.monitor {
-                    levels.push((CONNECTIONS.to_owned(), Level::Debug.number()));
-                }
-                levels
-            },
+            log,
             monitor: args.monitor,
             show_config: args.show_config,
             autostart: !args.no_autostart,
@@ -302,7 +269,7 @@ impl Options {
             rpc_pubsub: args.rpc_pubsub,
             keep_agents: args.keep_agents,
             shutdown_timeout: Duration::from_secs(args.shutdown_timeout),
-            agent_logs: agent_logs(&args.agent_log_size, args.agent_log_files)?,
+            agent_logs: log::agent_logs(&args.agent_log_size, args.agent_log_files)?,
             restart_delays: restart_delays(&args.restart_delay)?,
             python: crate::install::python::Settings::new(
                 &home,
@@ -330,7 +297,7 @@ impl Options {
             format!("autostart {}", self.autostart),
             format!("bind-identity-to-key {}", self.bind_identity_to_key),
             format!("instance-name {}", self.instance_name),
-            format!("log-level {}", self.log_level),
+            format!("log-level {}", self.log.level),
             format!("metrics-address {}", self.metrics),
             format!("open-methods {}", self.open_methods),
             format!("rpc-pubsub {}", self.rpc_pubsub),
@@ -384,8 +351,11 @@ fn not_built(args: &Args) -> Result<Vec<String>, OptionsError> {
             .push(format!("bind-web-address = {web}: the web service is not built yet and does not start"));
     }
     for (set, text) in [
-        (args.log_config.is_some(), "log-config: not built yet and ignored; --log-level sets single loggers"),
-        (args.msgdebug, "msgdebug: not built yet and ignored"),
+        (
+            args.msgdebug,
+            "msgdebug: mirrors nothing, as in 9.x, where only its socket was opened; `vctl sub` shows what is published, \
+             `vctl top` who sends how much, and --monitor logs who connects",
+        ),
         (
             args.restricted || args.verify || args.resource_monitor,
             "restricted, verify and resource-monitor are ignored",
@@ -426,54 +396,11 @@ fn central_address(text: Option<&str>) -> Result<Option<String>, OptionsError> {
     }
 }
 
-fn log_target(home: &Home, text: Option<&str>) -> LogTarget {
-    match text {
-        None => LogTarget::Stderr,
-        Some("") => LogTarget::Nowhere,
-        Some("-") => LogTarget::Stdout,
-        Some(path) => {
-            let path = PathBuf::from(home.expand(path));
-            LogTarget::File(std::path::absolute(&path).unwrap_or(path))
-        }
-    }
-}
-
-fn logger_levels(items: &[String]) -> Result<Vec<(String, i64)>, OptionsError> {
-    let bad =
-        |item: &str| OptionsError::Value { name: "log-level", why: format!("{item:?} is not LOGGER:LEVEL") };
-    let mut levels = Vec::new();
-    for item in items.iter().flat_map(|i| i.split(',')).map(str::trim).filter(|i| !i.is_empty()) {
-        let (logger, level) = item.rsplit_once(':').ok_or_else(|| bad(item))?;
-        let level = level.trim().parse().ok().or_else(|| Level::parse(level).map(Level::number));
-        levels.push((logger.trim().to_owned(), level.ok_or_else(|| bad(item))?));
-    }
-    Ok(levels)
-}
-
 /// Only the exact text `True` turns isolation on.
 fn isolation_site(args: &Args, instance: &str) -> Option<PathBuf> {
     let on = args.agent_isolation_mode.as_deref() == Some("True");
     let default = || PathBuf::from(format!("/etc/volttron/isolation/{instance}.json"));
     on.then(|| args.agent_isolation_site.clone().unwrap_or_else(default))
-}
-
-/// 10M, 500 K, 1000000; 0 is none.
-fn agent_logs(size: &str, files: u32) -> Result<Option<AgentLogLimits>, OptionsError> {
-    let text = strip_quotes(size);
-    let (number, shift) = match text.char_indices().last() {
-        Some((at, 'k' | 'K')) => (&text[..at], 10),
-        Some((at, 'm' | 'M')) => (&text[..at], 20),
-        Some((at, 'g' | 'G')) => (&text[..at], 30),
-        _ => (text, 0),
-    };
-    let bytes = number.trim().parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift));
-    match bytes {
-        Some(max_bytes) => Ok((max_bytes > 0).then_some(AgentLogLimits { max_bytes, files })),
-        None => Err(OptionsError::Value {
-            name: "agent-log-size",
-            why: format!("{text:?} is no size such as 500K, 10M or 0"),
-        }),
-    }
 }
 
 fn restart_delays(text: &str) -> Result<Vec<Duration>, OptionsError> {
@@ -500,10 +427,10 @@ pub(crate) fn hostname() -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn options(line: &[&str]) -> Result<Options, OptionsError> {
+    pub(super) fn options(line: &[&str]) -> Result<Options, OptionsError> {
         let mut words = vec![OsString::from("volttron")];
         words.extend(line.iter().map(OsString::from));
         let args = parse(&words)?;
@@ -515,7 +442,7 @@ mod tests {
         let o = options(&[]).unwrap();
         assert!(o.auth && o.autostart && o.bind_identity_to_key && !o.open_methods && !o.setup_mode);
         assert_eq!(o.local_address.base(), "ipc://@/srv/vh/run/vip.socket");
-        assert_eq!((o.log_level, o.log.clone()), (30, LogTarget::Stderr));
+        assert_eq!((o.log.level, o.log.target()), (30, LogTarget::Stderr));
         assert_eq!(
             (o.metrics.to_string().as_str(), o.metrics_by_default),
             ("unix:/srv/vh/run/metrics.socket", true)
@@ -530,28 +457,9 @@ mod tests {
 
     #[test]
     fn spellings() {
-        let o =
-            options(&["-vv", "-q", "-l/tmp/x.log", "--no-autostart", "--autostart", "--allow-auth=False"])
-                .unwrap();
-        assert_eq!((o.log_level, o.log), (20, LogTarget::File("/tmp/x.log".into())));
+        let o = options(&["--no-autostart", "--autostart", "--allow-auth=False"]).unwrap();
         assert!(o.autostart && !o.auth);
         assert!(options(&["--allow-auth", "false"]).unwrap().auth, "only the exact text False");
-        assert_eq!(options(&["--verboseness", "1", "-vvv"]).unwrap().log_level, 1);
-        assert_eq!(options(&["--monitor"]).unwrap().log_level, 20);
-        assert_eq!(
-            options(&["--log-level", "a.b:DEBUG,c:35"]).unwrap().logger_levels,
-            [("a.b".to_owned(), 10), ("c".to_owned(), 35)]
-        );
-        let in_home = options(&["-l", "$VOLTTRON_HOME/v.log"]).unwrap().log;
-        assert_eq!(in_home, LogTarget::File("/srv/vh/v.log".into()));
-        assert_eq!(options(&["--log", ""]).unwrap().log, LogTarget::Nowhere);
-        assert_eq!(options(&["-l", "-"]).unwrap().log, LogTarget::Stdout);
-        for (text, bytes) in
-            [("0", None), ("1 k", Some(1024)), ("2000", Some(2000)), ("\"1G\"", Some(1 << 30))]
-        {
-            let logs = options(&["--agent-log-size", text]).unwrap().agent_logs;
-            assert_eq!(logs.map(|l| l.max_bytes), bytes, "{text}");
-        }
         let o = options(&["--vip-address", "tcp://127.0.0.1:1", "--vip-address", "tcp://127.0.0.1:1?a=b"])
             .unwrap();
         assert_eq!(o.vip_addresses.len(), 1);
@@ -573,6 +481,9 @@ mod tests {
             (&["--restart-delay", "1,x"], "list of seconds"),
             (&["--agent-log-size", "10 apples"], "no size"),
             (&["--agent-log-files", "0"], "0"),
+            (&["--log-rotate", "weekly"], "nor daily"),
+            (&["--log-keep", "0"], "0"),
+            (&["-L", "/no/such.json"], "log-config: cannot read /no/such.json"),
             (&["--volttron-central-address", "a"], "amqps"),
             (&["--agent-monitor-frequency", "often"], "often"),
         ] {

@@ -109,6 +109,9 @@ pub fn run(options: &Options) -> Result<(), PlatformError> {
     for warning in &options.warnings {
         tracing::warn!("{warning}");
     }
+    for line in options.log.config().into_iter().flat_map(|config| config.text.lines()) {
+        tracing::info!("{line}");
+    }
     if options.show_config {
         tracing::info!("volttron {VERSION}");
         for line in options.describe() {

@@ -38,7 +38,7 @@ pub(super) fn prepare(options: &Options) -> Result<Prepared, PlatformError> {
         tracing::warn!("insecure access control on directory: {}", options.home.path().display());
     }
     write_back(options);
-    if let Err(error) = logging::leave_link(&options.home, &options.log) {
+    if let Err(error) = logging::leave_link(&options.home, &options.log.target()) {
         tracing::warn!(
             "`vctl logs` will not find this log: {}: {error}",
             options.home.platform_log().display()

@@ -99,14 +99,13 @@ impl Destination {
             Some(_) => self.tail.keep(level, format!("{level}: {message}")),
             None => self.tail.keep(level, text.to_owned()),
         }
-        let line = || server_line(when, source, level, &message);
         // What is only for looking closer has to be asked for; the rest is there when it is needed.
         if let Some(file) = &self.file
             && (number >= Level::Info.number() || logging::shows(logger, number))
         {
-            file.write(&self.identity, line());
+            file.write(&self.identity, server_line(when, source, level, &message));
         }
-        logging::agent_line(logger, number, line);
+        logging::agent_line(logger, number, |format| format.line(when, source, level, &message));
     }
 }
 

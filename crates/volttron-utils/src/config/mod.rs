@@ -5,6 +5,7 @@
 mod csv;
 mod locate;
 mod options;
+mod python;
 mod yaml;
 mod yaml_write;
 
@@ -16,6 +17,7 @@ use serde_json::{Map, Value};
 pub use self::csv::{BadCsv, csv_to_json};
 pub use self::locate::{line_of, place_of};
 pub use self::options::{BadFlag, Entry, OptionError, OptionFile, flag_value};
+pub use self::python::{BadPython, parse_python};
 pub use self::yaml::{BadYaml, parse_yaml};
 pub use self::yaml_write::to_yaml;
 use crate::json;

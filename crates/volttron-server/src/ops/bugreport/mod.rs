@@ -5,7 +5,7 @@
 pub(super) mod secrets;
 
 use std::fs;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use volttron_utils::time::format_timestamp;
 
 use super::doctor::{self, Limits, Scene};
 use super::{OpError, Session, Target, agents};
+use crate::logging;
 use crate::options::LogTarget;
 use crate::supervisor::InstalledAgent;
 use secrets::{Secrets, mask_value};
@@ -163,11 +164,11 @@ fn about(scene: &Scene, log_note: &str) -> Value {
 fn log(scene: &Scene, given: Option<&Path>) -> (Option<String>, String) {
     let path = match (given, &scene.options) {
         (Some(path), _) => path.to_owned(),
-        (None, Ok(options)) => match &options.log {
+        (None, Ok(options)) => match options.log.target() {
             LogTarget::File(path) => match scene.running {
                 // As the platform sees it.
                 Some(pid) => PathBuf::from(format!("/proc/{pid}/cwd")).join(path),
-                None => path.clone(),
+                None => path,
             },
             // Where the last one of this home logged, if that was a file.
             _ if scene.home.platform_log().exists() => scene.home.platform_log(),
@@ -183,19 +184,7 @@ fn log(scene: &Scene, given: Option<&Path>) -> (Option<String>, String) {
 
 /// The last whole lines of a file.
 fn tail(path: &Path, most: u64) -> io::Result<String> {
-    let mut file = fs::File::open(path)?;
-    let size = file.metadata()?.len();
-    let skipped = size.saturating_sub(most);
-    file.seek(SeekFrom::Start(skipped))?;
-    let mut bytes = Vec::new();
-    file.take(most).read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    // A part of a line could be a part of a secret.
-    Ok(if skipped == 0 {
-        text
-    } else {
-        text.split_once('\n').map_or_else(String::new, |(_, rest)| rest.to_owned())
-    })
+    logging::tail(&mut fs::File::open(path)?, 0, most)
 }
 
 /// Installed agents, with their configurations as far as they can be read.

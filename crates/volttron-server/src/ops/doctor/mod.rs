@@ -161,10 +161,11 @@ impl Diagnosis {
 type Check = fn(&Scene, &mut Report);
 
 /// The checks that need no connection to the platform.
-const CHECKS: [(&str, Check); 16] = [
+const CHECKS: [(&str, Check); 17] = [
     ("home", storage::home),
     ("disk", storage::disk),
     ("fsync", storage::fsync),
+    ("log", storage::log),
     ("clock", clock::clock),
     ("process", process::process),
     ("open files", process::open_files),

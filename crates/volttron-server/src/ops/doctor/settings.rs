@@ -13,7 +13,9 @@ pub(super) fn settings(scene: &Scene, report: &mut Report) {
         let line =
             text.split_once("(line ").and_then(|(_, rest)| rest.split(')').next()?.parse().ok()).unwrap_or(1);
         let why = "the platform does not start with this".to_owned();
-        report.fault(*code, path.display().to_string(), [text.clone(), why, edit(line)]);
+        // Of another file.
+        let fix = if *code == Code::LogConfig { "volttron --check-config".to_owned() } else { edit(line) };
+        report.fault(*code, path.display().to_string(), [text.clone(), why, fix]);
     }
     for unknown in options::unknown_keys(&scene.home.config_file()) {
         let fix = match &unknown.nearest {

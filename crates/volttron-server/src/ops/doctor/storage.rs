@@ -11,6 +11,8 @@ use volttron_utils::files;
 
 use super::{Report, Scene, shown};
 use crate::codes::Code;
+use crate::logging::rotation::When;
+use crate::options::LogTarget;
 
 /// Below this there is a fault.
 const FULL_BYTES: u64 = 32 << 20;
@@ -19,6 +21,8 @@ const LOW_BYTES: u64 = 256 << 20;
 const LOW_PERCENT: u64 = 5;
 /// Inodes left, in percent.
 const LOW_INODES_PERCENT: u64 = 2;
+/// A log that is larger should have been put aside.
+const LOG_BYTES: u64 = 100 << 20;
 /// Writes that are timed, and how long they may take together.
 const WRITES: usize = 9;
 const WRITES_LIMIT: Duration = Duration::from_millis(400);
@@ -132,6 +136,22 @@ pub(super) fn disk(scene: &Scene, report: &mut Report) {
 /// File systems that make inodes as they need them say that they have none.
 fn inodes_are_low(stat: &StatVfs) -> bool {
     stat.f_files > 0 && stat.f_favail < stat.f_files * LOW_INODES_PERCENT / 100
+}
+
+/// Whether the platform's log would fill the disk.
+pub(super) fn log(scene: &Scene, report: &mut Report) {
+    let Ok(options) = &scene.options else { return };
+    let LogTarget::File(path) = options.log.target() else { return };
+    let Ok(bytes) = fs::metadata(&path).map(|meta| meta.len()) else { return };
+    report.measured("log_bytes", bytes);
+    if bytes > LOG_BYTES && options.log.rotation().when == When::Never {
+        let texts = [
+            format!("the platform's log {} has {}, and nothing puts it aside", path.display(), size(bytes)),
+            "it grows until the disk is full; what is set counts from the next start on".to_owned(),
+            format!("sed -i '/^\\[volttron]/a log-rotate = 10M' {}", shown(&scene.home.config_file())),
+        ];
+        report.warn(Code::LogGrows, path.display().to_string(), texts);
+    }
 }
 
 /// How long the disk takes to keep something.
