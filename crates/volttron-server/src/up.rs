@@ -199,7 +199,7 @@ fn up(
     home.create_dirs()?;
     let mut fresh = make_config(&home, PORT)?.map(|port| Fresh { home: home.clone(), port });
     // What is wrong with the settings is told here, before anything is started.
-    Options::resolve(line.clone())?;
+    let options = Options::resolve(line.clone())?;
     if foreground {
         tell_when_ready(home, line.clone(), told);
         return Ok(Next::Serve { line, fresh });
