@@ -24,6 +24,8 @@ pub enum Does {
     Hangs,
     /// As that, and does not listen when it is asked to stop.
     Deaf,
+    /// It works, beside a process that it has started and that does not listen.
+    Forks,
 }
 
 /// A version of the program.
@@ -45,6 +47,7 @@ impl Pump {
             Does::Ends(code) => code.to_string(),
             Does::Hangs => "hangs".to_owned(),
             Does::Deaf => "deaf".to_owned(),
+            Does::Forks => "forks".to_owned(),
         };
         let mut bytes = fs::read(program("volttron-test-pump")).expect("read the program");
         bytes.extend_from_slice(format!("{MARK}{version} {word}\n").as_bytes());
@@ -70,6 +73,7 @@ impl Pump {
             "bad" => Does::StaysBad,
             "hangs" => Does::Hangs,
             "deaf" => Does::Deaf,
+            "forks" => Does::Forks,
             code => Does::Ends(code.parse().expect("an exit code")),
         };
         Self { version: version.to_owned(), does }

@@ -1,4 +1,4 @@
-//! Agents that do not listen when they are asked to stop: whoever deals with other agents does not wait for them.
+//! Agents and their children that do not listen when they are asked to stop: nobody else waits for them, and none stays.
 #![allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::process::{Child, Stdio};
@@ -37,6 +37,18 @@ fn running(platform: &Platform) -> Option<Pid> {
     Pid::from_raw(text.parse().ok()?)
 }
 
+/// How many processes of a process group live.
+fn members(group: Pid) -> usize {
+    let all = std::fs::read_dir("/proc").expect("processes").flatten();
+    let stats = all.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+    let is_member = |stat: &String| {
+        let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        let state = fields.next();
+        state != Some("Z") && fields.nth(1) == Some(&group.as_raw_nonzero().to_string())
+    };
+    stats.filter(is_member).count()
+}
+
 fn begin(platform: &Platform, words: &[&str]) -> Child {
     let mut vctl = platform.command("vctl");
     vctl.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -72,6 +84,23 @@ fn others_are_installed_and_removed_while_a_deaf_agent_is_removed() {
     ends_well(first);
     ends_well(second);
     assert_eq!(platform.vctl_json(&["list"]), serde_json::json!({}));
+}
+
+#[test]
+fn what_an_agent_has_started_ends_with_it() {
+    let platform = Platform::start();
+    let directory = tempfile::tempdir().expect("a directory");
+    let pump = Pump::write(directory.path(), "1.0.0", Does::Forks).display().to_string();
+    for end in ["stop", "remove"] {
+        platform.vctl_ok(&["install", &pump, "--vip-identity", "deaf", "--start", "--force"]);
+        let deaf = platform.home().join("agents/deaf/data/deaf");
+        until("its child to be deaf", LONG, || deaf.exists().then_some(()));
+        std::fs::remove_file(&deaf).expect("remove it");
+        let group = running(&platform).expect("a process");
+        assert!(members(group) > 1);
+        platform.vctl_ok(&[end, "deaf"]);
+        assert_eq!(members(group), 0, "its children live after {end}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! An agent for tests of installing: which version it is and what it does stands behind the end of its own file, where
 //! [`volttron_tests::pump`] writes it. So every version is another program, and none has to be compiled.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -52,6 +52,16 @@ fn main() -> ExitCode {
             std::thread::park();
         },
         Does::Deaf if !asked => hear_nothing(),
+        Does::Forks if !asked => {
+            let mut shell = Command::new("sh");
+            shell
+                .args([
+                    "-c",
+                    "trap '' INT TERM; touch \"$AGENT_DATA_DIR/deaf\"; while true; do sleep 600; done",
+                ])
+                .stdout(Stdio::null());
+            shell.stderr(Stdio::null()).spawn().expect("start a shell");
+        }
         _ => {}
     }
     run_with(&Program::new(package, "pump"), |_| std::future::ready(Ok(Agency(pump.does))))

@@ -92,10 +92,10 @@ impl Supervisor {
         to.kept = true;
         outputs.follow(&to);
         tracing::info!("took over {} ({}), process {}", agent.identity, agent.name, process.pid);
-        let (this, pid) = (self.clone(), process.pid);
+        let (this, pid, identity) = (self.clone(), process.pid, agent.identity.clone());
         tokio::spawn(async move {
             launcher::gone(pidfd).await;
-            this.end_group(&uuid).await;
+            this.end_rest(&uuid, &identity, pid).await;
             this.finish_output(pid).await;
             this.feed(&uuid, Input::Gone);
         });

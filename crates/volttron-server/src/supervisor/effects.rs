@@ -1,13 +1,20 @@
 //! Carrying out what an agent's machine has decided: launching, signalling, telling. Decides nothing itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use rustix::process::{Pid, kill_process_group};
+use rustix::io::Errno;
+use rustix::process::{Pid, kill_process_group, test_kill_process_group};
 
 use super::cgroup::Group;
 use super::ends::how_ended;
 use super::machine::{BAD_CONFIGURATION, Effect, Signal};
 use super::running::{AgentEvent, Supervisor};
+use crate::processes::{Stat, all_pids};
+
+/// How long what an agent has left behind may take to end, after each signal.
+const REST_GRACE: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 impl Supervisor {
     /// Carries out one effect of an agent's step; `unknown` is whether nobody knows how its process ended.
@@ -84,7 +91,29 @@ impl Supervisor {
         }
     }
 
-    /// What an agent started ends with it.
+    /// What an agent started ends with it: it would hold what the next process needs, and nobody would know of it.
+    pub(super) async fn end_rest(&self, uuid: &str, identity: &str, pid: u32) {
+        self.end_group(uuid).await;
+        for signal in [Signal::Terminate, Signal::Kill] {
+            if !has_members(pid) {
+                return;
+            }
+            tracing::warn!("{identity} has left processes behind; they get {signal:?}");
+            self.send(identity, pid, signal);
+            let gone = async {
+                let mut look = tokio::time::interval(LOOK_AGAIN);
+                while has_members(pid) {
+                    look.tick().await;
+                }
+            };
+            let _ = tokio::time::timeout(REST_GRACE, gone).await;
+        }
+        if has_members(pid) {
+            tracing::error!("what {identity} has left behind does not end: see `ps -o pid,args --ppid 1`");
+        }
+    }
+
+    /// Ends the agent's control group, if it has one.
     pub(super) async fn end_group(&self, uuid: &str) {
         let Some(group) = self.group(uuid) else { return };
         let place = group.path().display().to_string();
@@ -114,6 +143,17 @@ impl Supervisor {
             }
         });
     }
+}
+
+/// Whether a process of the group of a process that has ended lives. Not if there is a process with that id: then it is
+/// somebody else's by now.
+fn has_members(pid: u32) -> bool {
+    let Some(group) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
+    // Those of another user may not be signalled, but are there.
+    let is_there = matches!(test_kill_process_group(group), Ok(()) | Err(Errno::PERM));
+    // Nor do those count that have ended and wait for somebody to notice.
+    let lives = |other: Stat| other.group == pid && other.state != 'Z';
+    is_there && Stat::read(pid).is_none() && all_pids().filter_map(Stat::read).any(lives)
 }
 
 /// Signals the agent's process group, so that what it started ends as well.

@@ -115,10 +115,10 @@ impl Supervisor {
             // At once: a process that is not recorded would be started a second time after a crash of this one.
             let _ = recorded.await;
         }
-        let (this, uuid) = (self.clone(), uuid.to_owned());
+        let (this, uuid, identity) = (self.clone(), uuid.to_owned(), agent.identity.clone());
         tokio::spawn(async move {
             let code = process.ended().await;
-            this.end_group(&uuid).await;
+            this.end_rest(&uuid, &identity, pid).await;
             let _ = tokio::time::timeout(PIPE_GRACE, futures_util::future::join_all(readers)).await;
             this.finish_output(pid).await;
             this.feed(&uuid, Input::Exited(code));
