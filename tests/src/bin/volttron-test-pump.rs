@@ -35,6 +35,14 @@ fn hear_nothing() -> ! {
     })
 }
 
+/// Starts a process that does not end when it is asked to.
+#[expect(clippy::zombie_processes, reason = "it is there to be left behind")]
+fn fork_something_deaf() {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' INT TERM; touch \"$AGENT_DATA_DIR/deaf\"; while true; do sleep 600; done"]);
+    shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("start a shell");
+}
+
 fn main() -> ExitCode {
     let pump = Pump::of_this_program();
     let package = Package {
@@ -52,16 +60,7 @@ fn main() -> ExitCode {
             std::thread::park();
         },
         Does::Deaf if !asked => hear_nothing(),
-        Does::Forks if !asked => {
-            let mut shell = Command::new("sh");
-            shell
-                .args([
-                    "-c",
-                    "trap '' INT TERM; touch \"$AGENT_DATA_DIR/deaf\"; while true; do sleep 600; done",
-                ])
-                .stdout(Stdio::null());
-            shell.stderr(Stdio::null()).spawn().expect("start a shell");
-        }
+        Does::Forks if !asked => fork_something_deaf(),
         _ => {}
     }
     run_with(&Program::new(package, "pump"), |_| std::future::ready(Ok(Agency(pump.does))))
