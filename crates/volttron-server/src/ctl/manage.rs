@@ -141,7 +141,9 @@ async fn stop_all(session: &Session, agents: &[AgentRow], out: &mut Output) -> R
         out.line(&format!("Stopping {} {}", agent.uuid, agent.name));
     }
     let stops = agents.iter().map(|agent| lifecycle::stop(session, agent));
-    futures_util::future::join_all(stops).await.into_iter().collect()
+    let names: Vec<&str> = agents.iter().map(|agent| agent.identity.as_str()).collect();
+    let all = futures_util::future::join_all(stops);
+    out.patiently(&format!("the end of {}", names.join(", ")), all).await.into_iter().collect()
 }
 
 pub(super) async fn restart(
@@ -298,7 +300,8 @@ pub(super) async fn remove(
             continue;
         }
         out.line(&format!("Removing {} {}", agent.uuid, agent.name));
-        lifecycle::remove(&session, agent).await?;
+        let end = format!("the end of {}", agent.identity);
+        out.patiently(&end, lifecycle::remove(&session, agent)).await?;
     }
     Ok(if missed { 10 } else { 0 })
 }
@@ -319,14 +322,14 @@ pub(super) async fn shutdown(
     if keep_agents {
         lifecycle::keep_agents(&session).await?;
     } else {
-        lifecycle::stop_agents(&session).await?;
+        out.patiently("the end of all agents", lifecycle::stop_agents(&session)).await?;
     }
     if !platform {
         return Ok(0);
     }
     lifecycle::stop_platform(&session).await?;
     session.close().await;
-    if lifecycle::wait_down(vctl.home(), PLATFORM_DOWN).await {
+    if out.patiently("the end of the platform", lifecycle::wait_down(vctl.home(), PLATFORM_DOWN)).await {
         return Ok(0);
     }
     out.complain("The platform has not ended within a minute. Its log tells what it waits for.");

@@ -1,12 +1,16 @@
 //! Standard output and standard error of the program. A reader that went away is not an error; a disk that is full is one.
 
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::codes::Code;
 use crate::ops::OpError;
 use crate::ops::auth::Prompt;
+
+/// How long somebody at a terminal waits without being told for what.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// Where commands write.
 #[derive(Debug)]
@@ -105,6 +109,18 @@ impl Output {
         self.heading(&format!("{question} [y/N] "));
         let mut answer = String::new();
         io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "Yes")
+    }
+
+    /// Waits for work that is quick as a rule; a person is told what it waits for if it is not.
+    pub async fn patiently<T>(&mut self, waits_for: &str, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        if let Ok(done) = tokio::time::timeout(SILENCE, &mut work).await {
+            return done;
+        }
+        if self.is_interactive() {
+            self.complain(&format!("still waiting for {waits_for}; Ctrl-C ends the waiting, not the work"));
+        }
+        work.await
     }
 
     /// Whether a person looks at standard error.

@@ -101,7 +101,8 @@ pub(super) async fn roll_back(
     let session = vctl.connect().await?;
     let agent = one(vctl, &session, pattern, filters).await?;
     let wait = seconds(start_time_s);
-    let done = versions::roll_back(&session, &agent, to, wait).await?;
+    let back = versions::roll_back(&session, &agent, to, wait);
+    let done = out.patiently(&format!("{} to go back", agent.identity), back).await?;
     if vctl.json {
         let object = serde_json::json!({
             "agent_uuid": agent.uuid, "from": done.from, "version": done.to, "started": done.came.is_some(),
