@@ -50,6 +50,10 @@ impl Packing<'_> {
         build: &Build<'_>,
         identity: Option<&str>,
     ) -> Result<PathBuf, InstallError> {
+        if Path::new(dir).is_file() {
+            let why = "this is no directory; a package or a program goes to `vctl install` as it is";
+            return Err(unsupported(Path::new(dir), why));
+        }
         let stage = Stage::open(self.home)?;
         match super::recognise(dir, Some(super::Kind::Dir), None)? {
             Source::PythonDir(path) if form == Form::Program => Err(unsupported(
