@@ -265,6 +265,70 @@ fn an_entry_can_be_edited() {
     assert_eq!(stderr(failed), "Editor returned with code 1. Changes not committed.\n");
 }
 
+/// The path that a message names.
+fn named(told: &str) -> std::path::PathBuf {
+    let (_, rest) = told.split_once("What you typed is kept in ").unwrap_or_else(|| panic!("{told}"));
+    rest.split(';').next().expect("a path").into()
+}
+
+#[test]
+fn what_was_typed_in_an_editor_is_never_lost() {
+    let platform = Platform::start();
+    let file = platform.home().join("in");
+    let edit = |editor: &str| platform.vctl(&["config", "edit", "a", "n", "--editor", editor]);
+    let stderr = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    fs::write(&file, "{\"a\": \n").unwrap();
+    let bad = edit(&format!("cp {}", file.display()));
+    let told = stderr(&bad);
+    assert_eq!(bad.status.code(), Some(1), "{told}");
+    let kept = named(&told);
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "{\"a\": \n", "{told}");
+    assert!(told.contains(&format!("vctl config store a n {} --json", kept.display())), "{told}");
+    fs::remove_file(kept).unwrap();
+
+    // Somebody else stores something while the editor is open.
+    let script = platform.home().join("editor");
+    let vctl = volttron_tests::programs::program("vctl");
+    let text = format!(
+        "#!/bin/sh\necho '{{\"theirs\": 1}}' | {} --vhome {} config store a n\necho '{{\"mine\": 1}}' > $1\n",
+        vctl.display(),
+        platform.home().display()
+    );
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let late = edit(script.to_str().unwrap());
+    let told = stderr(&late);
+    assert!(late.status.code() == Some(1) && told.contains("changed by somebody else meanwhile"), "{told}");
+    assert!(platform.vctl_ok(&["config", "get", "a", "n"]).contains("theirs"));
+    let kept = named(&told);
+    assert!(fs::read_to_string(&kept).unwrap().contains("mine"));
+    fs::remove_file(kept).unwrap();
+
+    let gone = edit("rm");
+    assert!(gone.status.code() == Some(1) && stderr(&gone).contains("removed the file"), "{gone:?}");
+    // An empty variable is none: nano or vi; where there is neither, that is what is said.
+    let mut none = platform.command("vctl");
+    none.args(["config", "edit", "a", "n"]).env("EDITOR", "").env("PATH", "/nowhere");
+    let none = none.output().expect("run vctl");
+    assert!(none.status.code() == Some(1) && stderr(&none).contains("no editor nano or vi"), "{none:?}");
+}
+
+#[test]
+fn a_mistake_can_be_mended_in_the_editor() {
+    let platform = Platform::start();
+    let script = platform.home().join("editor");
+    fs::write(&script, "#!/bin/sh\nif grep -q x $1; then echo '{}' > $1; else echo x > $1; fi\n").unwrap();
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut vctl = platform.command("vctl");
+    vctl.args(["config", "edit", "a", "n", "--editor", script.to_str().unwrap()]);
+    let mut edit = volttron_tests::terminal::Dialogue::start(&mut vctl);
+    edit.expect("Edit it again? [Y/n]");
+    edit.answer("");
+    let (status, shown) = edit.end();
+    assert!(status.success(), "{shown}");
+    assert_eq!(platform.vctl_ok(&["config", "get", "a", "n"]), "{}\n");
+}
+
 /// Killed at whatever moment of a transaction of two stores: both have it or none.
 #[test]
 fn a_killed_transaction_is_whole_or_absent() {

@@ -38,11 +38,16 @@ impl Output {
     /// and for programs that ask for JSON, and for nobody else.
     pub fn fail(&mut self, text: &str, code: Code, exit: u8) {
         self.complain(text);
+        self.describe(text, code, exit);
+        self.point_to(code);
+    }
+
+    /// Tells programs that ask for JSON why something failed that people have been told already.
+    pub fn describe(&mut self, text: &str, code: Code, exit: u8) {
         if self.json {
             let error = json!({"error": {"code": code.text(), "message": text, "exit_code": exit}});
             self.complain(&error.to_string());
         }
-        self.point_to(code);
     }
 
     /// Says to a person where to read on.

@@ -1,12 +1,16 @@
 //! Commands that show: list, status, health, peerlist, and the configuration store.
 
+use std::io::IsTerminal;
+
 use serde_json::{Value, json};
 
 use super::args::ListArgs;
-use super::output::Output;
+use super::output::{Output, Person};
 use super::selection::Selection;
 use super::{Vctl, render};
+use crate::codes::Code;
 use crate::ops::agents::{self, AgentRow};
+use crate::ops::auth::Prompt;
 use crate::ops::config::{self, ConfigCommand};
 use crate::ops::{OpError, select};
 
@@ -14,15 +18,20 @@ const NONE: &str = "No installed Agents found";
 
 /// Tells about patterns that fit nothing, in the words that scripts know; true if there was any.
 pub(super) fn report_misses(command: &str, chosen: &agents::Chosen, out: &mut Output) -> bool {
-    for pattern in &chosen.unmatched {
-        out.complain(&if matches!(command, "start" | "stop" | "restart") {
-            format!("Agents NOT found using 'vctl {command}' on pattern: {pattern}")
-        } else {
-            format!("{command}: error: agent not found: {pattern}")
-        });
-    }
-    for text in &chosen.ambiguous {
-        out.complain(&format!("{command}: error: {text}"));
+    let is_known = matches!(command, "start" | "stop" | "restart");
+    let exit = match command {
+        _ if is_known => 0,
+        "list" | "status" | "logs" if !chosen.agents.is_empty() => 0,
+        _ => 10,
+    };
+    let unmatched = chosen.unmatched.iter().map(|pattern| match is_known {
+        true => format!("Agents NOT found using 'vctl {command}' on pattern: {pattern}"),
+        false => format!("{command}: error: agent not found: {pattern}"),
+    });
+    let ambiguous = chosen.ambiguous.iter().map(|text| format!("{command}: error: {text}"));
+    for text in unmatched.chain(ambiguous) {
+        out.complain(&text);
+        out.describe(&text, Code::Selection, exit);
     }
     !chosen.unmatched.is_empty() || !chosen.ambiguous.is_empty()
 }
@@ -145,13 +154,18 @@ pub(super) async fn peerlist(vctl: &Vctl, out: &mut Output) -> Result<u8, OpErro
 
 pub(super) async fn config(vctl: &Vctl, command: ConfigCommand, out: &mut Output) -> Result<u8, OpError> {
     let session = vctl.connect().await?;
-    let said = config::run(&session, command).await?;
+    let mut person = Person;
+    let is_here = std::io::stdin().is_terminal() && out.is_interactive() && out.is_terminal();
+    let said = config::run(&session, command, is_here.then_some(&mut person as &mut dyn Prompt)).await?;
     match said.json.filter(|_| vctl.json) {
         Some(json) => out.print(&render::pretty(&json)),
         None => out.print(&said.text),
     }
     if let Some(note) = &said.note {
         out.complain(note);
+        if said.code != 0 {
+            out.describe(note, Code::Usage, said.code);
+        }
     }
     Ok(said.code)
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use volttron_utils::identity::CONFIG_STORE;
 use volttron_utils::json;
 
+use super::auth::Prompt;
 use super::{OpError, Session};
 
 /// `vctl config ...`.
@@ -70,9 +71,9 @@ pub enum ConfigCommand {
         identity: String,
         /// Name of the configuration
         name: String,
-        /// Editor to use
-        #[arg(long, env = "EDITOR", default_value = "nano")]
-        editor: String,
+        /// Editor to use; nano otherwise, or vi
+        #[arg(long, env = "EDITOR")]
+        editor: Option<String>,
         /// A configuration that is not there yet is JSON (default)
         #[arg(long)]
         json: bool,
@@ -145,11 +146,16 @@ fn kind(csv: bool, raw: bool) -> &'static str {
     }
 }
 
-/// Carries a verb out.
-pub async fn run(session: &Session, command: ConfigCommand) -> Result<Said, OpError> {
+/// Carries a verb out. `person` answers questions, if there is one.
+pub async fn run(
+    session: &Session,
+    command: ConfigCommand,
+    person: Option<&mut dyn Prompt>,
+) -> Result<Said, OpError> {
     let call = |method| session.call(CONFIG_STORE, method);
     match command {
         ConfigCommand::Store { identity, name, infile, csv, raw, .. } => {
+            let infile = infile.filter(|path| path != Path::new("-"));
             let contents = read(infile.as_deref())?;
             call("set_config")
                 .arg(identity)
@@ -182,7 +188,7 @@ pub async fn run(session: &Session, command: ConfigCommand) -> Result<Said, OpEr
         }
         ConfigCommand::Edit { identity, name, editor, csv, raw, new, .. } => {
             let kind = kind(csv, raw);
-            edit::run(session, edit::Edit { identity, name, editor, kind, new }).await
+            edit::run(session, edit::Edit { identity, name, editor, kind, new }, person).await
         }
         ConfigCommand::Apply { dir, dry_run, prune } => bulk::apply(session, &dir, prune, dry_run).await,
         ConfigCommand::Export { dir, identities } => bulk::export(session, dir.as_deref(), identities).await,
@@ -209,8 +215,8 @@ pub async fn run(session: &Session, command: ConfigCommand) -> Result<Said, OpEr
 /// Nobody writes more by hand, and the platform has to keep it in memory.
 const MAX_BYTES: u64 = 64 << 20;
 
-fn read(path: Option<&Path>) -> Result<String, OpError> {
-    let path = path.filter(|path| *path != Path::new("-"));
+/// The text of a file that somebody wrote, or of standard input.
+pub(in crate::ops) fn read(path: Option<&Path>) -> Result<String, OpError> {
     let what = path.map_or_else(|| "standard input".to_owned(), |path| path.display().to_string());
     let mut bytes = Vec::new();
     let read = match path {
