@@ -196,3 +196,163 @@ fn files_are_changed_without_the_platform_and_secrets_stay_at_home() {
     assert!(text.contains("metrics-address: \"off\"\n") && text.contains("csv: \"P\\n\""), "{text}");
     assert!(platform.vctl_ok(&["export", "--with-secrets"]).contains("hidden"));
 }
+
+/// What a command says that is to fail with this code.
+fn refused(platform: &Platform, args: &[&str], code: i32) -> String {
+    let output = platform.vctl(args);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {told}");
+    told
+}
+
+#[test]
+fn an_agent_that_does_not_come_up_does_not_keep_the_others_down() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for (name, does) in [("a", Does::Ends(3)), ("b", Does::Works), ("c", Does::Ends(4))] {
+        fs::create_dir_all(dir.path().join(name)).expect("make a directory");
+        Pump::write(&dir.path().join(name), "1.0.0", does);
+    }
+    let file = dir.path().join("site.yaml");
+    write(
+        &file,
+        "agents:\n  a.dies: {source: ./a/pump, running: true}\n  b.works: {source: ./b/pump, running: true, tag: b}\n  \
+         c.dies: {source: ./c/pump, running: true}\n  d.misses: {source: ./d/pump, running: true}\n",
+    );
+    let platform = Platform::start();
+    let told = refused(&platform, &["apply", "-f", path(&file), "--yes"], 1);
+    assert!(platform.row("b.works")["status"].as_str().unwrap().starts_with("running"), "{told}");
+    for part in [
+        "a.dies did not come up (status 3)",
+        "c.dies did not come up (status 4)",
+        "d.misses",
+        "run this again",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert_eq!(platform.vctl_json(&["list"])["b.works"]["agent_tag"], "b");
+    // Programs read the same: what failed, and with which agent.
+    let output = platform.vctl(&["--json", "apply", "-f", path(&file), "--yes"]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let mut failed: Vec<&str> =
+        report["failed"].as_array().unwrap().iter().filter_map(|f| f["agent"].as_str()).collect();
+    failed.sort_unstable();
+    assert_eq!(
+        (failed, &report["applied"]),
+        (vec!["a.dies", "c.dies", "d.misses"], &json!(false)),
+        "{report}"
+    );
+}
+
+#[test]
+fn settings_that_the_platform_would_not_start_with_are_not_written() {
+    let platform = Platform::prepare();
+    let config = platform.home().join("config");
+    let before = fs::read_to_string(&config).expect("config");
+    let file = platform.home().join("site.yaml");
+    write(
+        &file,
+        "settings: {vip-address: 'tcp://0.0.0.0:23106', allow-auth: false}\nauth: {groups: {g: [r]}}\n",
+    );
+    let told = refused(&platform, &["apply", "-f", path(&file), "--yes"], 2);
+    assert!(told.contains("authentication is off") && told.contains("--insecure"), "{told}");
+    assert_eq!(fs::read_to_string(&config).expect("config"), before);
+    assert!(!platform.vctl_ok(&["auth", "list-groups"]).contains('g'), "nothing was changed");
+    refused(&platform, &["apply", "-f", path(&file), "--dry-run"], 2);
+    // What was wrong before is not for this file to mend, unless it is about settings.
+    fs::write(&config, format!("{before}agent-monitor-frequency = often\n")).expect("write");
+    write(&file, "auth: {groups: {g: [r]}}\n");
+    platform.vctl_ok(&["apply", "-f", path(&file), "--yes"]);
+    write(&file, "settings: {agent-monitor-frequency: 7}\n");
+    platform.vctl_ok(&["apply", "-f", path(&file), "--yes"]);
+    assert!(fs::read_to_string(&config).expect("config").contains("agent-monitor-frequency = 7"));
+}
+
+#[test]
+fn an_export_replaces_a_file_only_when_told_to() {
+    let platform = Platform::prepare();
+    let file = platform.home().join("site.yaml");
+    write(&file, "# mine\n");
+    let told = refused(&platform, &["export", path(&file)], 1);
+    assert!(told.contains("exists") && told.contains("--force"), "{told}");
+    assert_eq!(fs::read_to_string(&file).expect("the file"), "# mine\n");
+    platform.vctl_ok(&["export", path(&file), "--force"]);
+    assert!(fs::read_to_string(&file).expect("the file").contains("settings:"));
+    // To a device, as everything else writes to it.
+    platform.vctl_ok(&["export", "/dev/null"]);
+}
+
+#[test]
+fn a_file_that_says_a_thing_twice_is_refused() {
+    let platform = Platform::prepare();
+    let file = platform.home().join("site.yaml");
+    for (text, place) in [
+        (
+            "agents:\n  pump: {running: true}\n  fan: {}\n  pump: {tag: x}\n",
+            "site.yaml:4:3: the key pump stands here twice",
+        ),
+        ("auth: {}\nsettings: {}\nauth: {}\n", "site.yaml:3:1: the key auth stands here twice"),
+        (
+            "{\n\t\"auth\": {\"groups\": {\n\"g\": [],\n\"g\": []}}}\n",
+            "site.yaml:4:1: the key g stands here twice",
+        ),
+    ] {
+        write(&file, text);
+        let told = refused(&platform, &["apply", "-f", path(&file), "--yes"], 2);
+        assert!(told.contains(place) && told.contains("nothing was changed"), "{told}");
+    }
+    // Keys of different mappings are different keys.
+    write(&file, "auth: {groups: {g: []}, roles: {g: [], h: []}}\n");
+    platform.vctl_ok(&["apply", "-f", path(&file), "--dry-run"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_mistake_of_the_command_line() {
+    let platform = Platform::prepare();
+    let home = platform.home();
+    let (one, two, text) = (home.join("a.yaml"), home.join("b.yaml"), home.join("c.yaml"));
+    write(&one, "settings: {shutdown-timeout: 60}\n");
+    fs::write(&two, b"\xff\xfe\x00").expect("write");
+    fs::File::create(&text).expect("create").set_len(3 << 30).expect("a sparse file");
+    for (args, part) in [
+        (&["-f", "/nowhere.yaml"][..], "No such file"),
+        (&["-f", path(&two)], "not UTF-8"),
+        (&["-f", path(&text)], "64 MiB"),
+        (&["-f", path(&one), "-f", path(&two)], "not UTF-8"),
+        (&["-f", path(&one), "-f", path(&one)], "another file"),
+    ] {
+        for verb in ["apply", "diff"] {
+            let told = refused(&platform, &[&[verb], args].concat(), 2);
+            assert!(told.contains(part), "{verb} {args:?}: {told}");
+        }
+    }
+}
+
+#[test]
+fn several_files_count_together() {
+    let platform = Platform::prepare();
+    let (one, two) = (platform.home().join("a.yaml"), platform.home().join("b.yaml"));
+    write(&one, "settings: {shutdown-timeout: 60}\n");
+    write(&two, "auth: {groups: {g: [r]}}\n");
+    assert_eq!(changes(&platform, &one, &["-f", path(&two)]).len(), 2);
+}
+
+#[test]
+fn a_file_may_come_through_a_pipe() {
+    use std::io::Write;
+    use std::process::Stdio;
+
+    let platform = Platform::prepare();
+    let mut vctl = platform.command("vctl");
+    vctl.args(["--json", "apply", "-f", "-", "--dry-run"]);
+    let mut child = vctl.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("start vctl");
+    let text = "auth: {groups: {g: [r]}}\nconfig-store: {a: {b: {file: nowhere.csv}}}\n";
+    child
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(text.replace("nowhere.csv", "/dev/null").as_bytes())
+        .expect("write");
+    let output = child.wait_with_output().expect("vctl");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["changes"].as_array().map(Vec::len), Some(2), "{report}");
+}

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use volttron_utils::home::Home;
 
-use crate::options::check::{Checked, Fault, check};
+use crate::options::check::{Checked, Fault, check, check_text};
 
 /// Checks what this command line of `volttron` would start with; exit code 0 if it would start as it is meant.
 pub fn main(line: &[OsString], json: bool) -> ExitCode {
@@ -51,6 +51,11 @@ pub fn main(line: &[OsString], json: bool) -> ExitCode {
     };
     let _ = writeln!(std::io::stdout(), "{text}");
     ExitCode::from(u8::from(serious > 0))
+}
+
+/// Why a platform would not start in this home if its configuration file had this text.
+pub(crate) fn settings(home: &Home, text: &str) -> Vec<String> {
+    check_text(home, text).faults.iter().filter(|fault| fault.serious).map(as_text).collect()
 }
 
 /// `FILE:LINE:COLUMN: error: WHAT`, as editors and people know it.

@@ -1,18 +1,20 @@
 //! `vctl apply`, `diff` and `export`: a platform as a file.
 
 use std::fmt::Write;
+use std::fs;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use serde_json::{Value, json};
 use volttron_utils::files;
 
 use super::args::BuildArgs;
 use super::output::Output;
 use super::{Vctl, describe, install, render};
-use crate::ops::apply::carry::{How, Site, carry_out};
+use crate::codes::Coded;
+use crate::ops::apply::carry::{Failure, How, Outcome, Site, carry_out};
 use crate::ops::apply::plan::{Change, Sign};
 use crate::ops::apply::{self, export::export as describe_platform, schema::schema};
 use crate::ops::{OpError, Session};
@@ -23,6 +25,9 @@ const MAX_SHOWN: usize = 200;
 const MAX_DETAILS: usize = 40;
 /// How long an agent may take to report its health.
 const WAIT: Duration = Duration::from_secs(15);
+
+/// Mode of what is exported: configurations are nobody else's.
+const MODE: u32 = 0o600;
 
 /// What a file of this kind looks like.
 const EXAMPLE: &str = "A file describes a platform, or the parts of it that it names:\n\n  \
@@ -61,15 +66,22 @@ const EXAMPLE: &str = "A file describes a platform, or the parts of it that it n
     "{EXAMPLE}\n\nExamples:\n  vctl apply -f site.yaml --dry-run     show what would happen\n  \
      vctl apply -f site.yaml               show it, ask, do it\n  \
      vctl apply -f site.d --yes --prune    for scripts; takes out what is not named\n  \
+     generate | vctl apply -f - --yes\n  \
      vctl apply --schema > platform.schema.json\n\n\
      Exit codes: 0 done, or nothing to do (with --dry-run too); 1 failed or not confirmed; 2 the file or the arguments \
      are wrong, nothing was changed; 10 part of it has to wait for the platform to run; 20 the platform refused; 75 it \
      did not answer in time."
 ))]
 pub struct ApplyArgs {
-    /// A file (YAML or JSON), or a directory of such files
-    #[arg(short = 'f', long = "file", value_name = "FILE|DIR", required_unless_present = "schema")]
-    pub path: Option<PathBuf>,
+    /// A file (YAML or JSON), a directory of such files, or `-` for standard input; several count together
+    #[arg(
+        short = 'f',
+        long = "file",
+        value_name = "FILE|DIR",
+        required_unless_present = "schema",
+        action = ArgAction::Append
+    )]
+    pub paths: Vec<PathBuf>,
     /// Say what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -92,9 +104,9 @@ pub struct ApplyArgs {
 #[command(after_help = "Examples:\n  vctl diff -f site.yaml\n  vctl --json diff -f site.yaml --prune\n\n\
     Exit codes: 0 the platform is as the file says, 1 it differs, 2 or more it could not be compared.")]
 pub struct DiffArgs {
-    /// A file (YAML or JSON), or a directory of such files
-    #[arg(short = 'f', long = "file", value_name = "FILE|DIR")]
-    pub path: PathBuf,
+    /// A file (YAML or JSON), a directory of such files, or `-` for standard input; several count together
+    #[arg(short = 'f', long = "file", value_name = "FILE|DIR", required = true, action = ArgAction::Append)]
+    pub paths: Vec<PathBuf>,
     /// Also what the parts of the file do not name
     #[arg(long)]
     pub prune: bool,
@@ -106,8 +118,11 @@ pub struct DiffArgs {
     Keys are never exported: agents get new ones where the file is applied. Configurations with what may be a secret, \
     such as a password, are left out and named, unless --with-secrets.")]
 pub struct ExportArgs {
-    /// The file to write; standard output if not given
+    /// The file to write; standard output if not given or `-`
     pub file: Option<PathBuf>,
+    /// Replace a file that is there
+    #[arg(long)]
+    pub force: bool,
     /// Also configurations that may hold passwords
     #[arg(long)]
     pub with_secrets: bool,
@@ -125,22 +140,25 @@ async fn connect(vctl: &Vctl) -> Result<Option<Session>, OpError> {
 }
 
 pub(super) async fn apply(vctl: &Vctl, args: ApplyArgs, out: &mut Output) -> Result<u8, OpError> {
-    let Some(path) = args.path.filter(|_| !args.schema) else {
+    if args.schema {
         out.print(&render::pretty(&schema()));
         return Ok(0);
-    };
+    }
     let session = connect(vctl).await?;
-    let (wanted, plan) = apply::compare(vctl.home(), session.as_ref(), &path, args.prune).await?;
+    let (wanted, plan) = apply::compare(vctl.home(), session.as_ref(), &args.paths, args.prune).await?;
     let (now, later): (Vec<&Change>, Vec<&Change>) =
         plan.iter().partition(|change| session.is_some() || !change.needs_platform);
     if !vctl.json {
         out.print(&shown(&plan, vctl.verbose));
     }
-    let report =
-        |done: bool| json!({"changes": plan.iter().map(as_json).collect::<Vec<_>>(), "applied": done});
+    let report = |done: bool, failed: &[Failure]| {
+        let changes: Vec<Value> = plan.iter().map(as_json).collect();
+        let failed: Vec<Value> = failed.iter().map(failure_as_json).collect();
+        render::pretty(&json!({"changes": changes, "applied": done, "failed": failed}))
+    };
     if args.dry_run || now.is_empty() {
         if vctl.json {
-            out.print(&render::pretty(&report(false)));
+            out.print(&report(false, &[]));
         }
         return Ok(waiting(&later, args.dry_run, out));
     }
@@ -158,26 +176,35 @@ pub(super) async fn apply(vctl: &Vctl, args: ApplyArgs, out: &mut Output) -> Res
         wait: WAIT,
     };
     let site = Site { home: vctl.home(), session: session.as_ref(), wanted: &wanted, how };
-    let mut last = String::new();
-    let done = carry_out(&site, &now, |change| last.clone_from(&change.what)).await;
-    if let Err(error) = done {
-        let at = format!("{last}: {error}\nWhat came before it is done; run this again to go on.");
-        out.complain(&format!("apply: error: {at}"));
-        return Ok(error.code());
-    }
+    let Outcome { made, failed } = carry_out(&site, &now).await?;
     if vctl.json {
-        out.print(&render::pretty(&report(true)));
-    } else {
-        out.line(&format!("{} made.", counted(now.len())));
-        let settings = now.iter().any(|change| change.what.starts_with("setting "));
-        if settings && session.is_some() {
-            out.complain("Settings count from the platform's next start.");
-        }
+        out.print(&report(failed.is_empty(), &failed));
+    }
+    for Failure { what, error, .. } in &failed {
+        out.fail(&format!("apply: error: {what}: {error}"), error.coded(), error.code());
+    }
+    if !failed.is_empty() {
+        let left = now.len() - made;
+        let not_made = if left == 1 { "1 was not".to_owned() } else { format!("{left} were not") };
+        out.complain(&format!("{} made, {not_made}; run this again to go on.", counted(made)));
+    } else if !vctl.json {
+        out.line(&format!("{} made.", counted(made)));
+    }
+    let settings = now.iter().any(|change| change.what.starts_with("setting "));
+    if settings && session.is_some() && !vctl.json {
+        out.complain("Settings count from the platform's next start.");
     }
     if let Some(session) = session {
         session.close().await;
     }
-    Ok(waiting(&later, false, out))
+    match failed.iter().map(|failure| failure.error.code()).max() {
+        Some(code) => Ok(code),
+        None => Ok(waiting(&later, false, out)),
+    }
+}
+
+fn failure_as_json(failure: &Failure) -> Value {
+    json!({"agent": failure.agent, "what": failure.what, "error": failure.error.to_string()})
 }
 
 /// Tells what has to wait for the platform.
@@ -195,7 +222,7 @@ fn waiting(later: &[&Change], dry_run: bool, out: &mut Output) -> u8 {
 pub(super) async fn diff(vctl: &Vctl, args: &DiffArgs, out: &mut Output) -> Result<u8, OpError> {
     let compared = async {
         let session = connect(vctl).await?;
-        apply::compare(vctl.home(), session.as_ref(), &args.path, args.prune).await
+        apply::compare(vctl.home(), session.as_ref(), &args.paths, args.prune).await
     };
     match compared.await {
         Ok((_, plan)) => {
@@ -208,7 +235,7 @@ pub(super) async fn diff(vctl: &Vctl, args: &DiffArgs, out: &mut Output) -> Resu
         }
         // One means that there are differences.
         Err(error) if error.code() == 1 => {
-            out.complain(&describe("diff", &error));
+            out.fail(&describe("diff", &error), error.coded(), 2);
             Ok(2)
         }
         Err(error) => Err(error),
@@ -222,13 +249,31 @@ pub(super) async fn export(vctl: &Vctl, args: &ExportArgs, out: &mut Output) -> 
         out.complain(&format!("left out: {line}"));
     }
     let text = if vctl.json { render::pretty(&exported.document) } else { exported.text };
-    match &args.file {
-        // Configurations are nobody else's.
-        Some(path) => files::write_atomic(path, text.as_bytes(), 0o600)
-            .map_err(|source| OpError::File { what: path.display().to_string(), source })?,
+    match args.file.as_deref().filter(|path| *path != Path::new("-")) {
+        Some(path) => write(path, text.as_bytes(), args.force)?,
         None => out.print(&text),
     }
     Ok(0)
+}
+
+fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), OpError> {
+    // A terminal or a pipe is written to, not replaced.
+    let is_device = fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir());
+    let written = if is_device {
+        fs::write(path, bytes).map(|()| true)
+    } else if force {
+        files::write_atomic(path, bytes, MODE).map(|()| true)
+    } else {
+        files::write_new(path, bytes, MODE)
+    };
+    match written {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(OpError::Refused(format!(
+            "{} exists already; choose another name, or replace it with --force",
+            path.display()
+        ))),
+        Err(source) => Err(OpError::File { what: path.display().to_string(), source }),
+    }
 }
 
 fn counted(count: usize) -> String {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io;
+use std::iter;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -106,7 +107,25 @@ pub(crate) fn check(line: &[OsString]) -> Checked {
         let path = PathBuf::from(walk.home.expand(&path.to_string_lossy()));
         walk.file(&path, true);
     }
-    walk.together(line);
+    walk.together(Options::resolve(line.iter().cloned()));
+    walk.checked
+}
+
+/// Looks at what a start without arguments would make of this home if its configuration file had this text.
+pub(crate) fn check_text(home: &Home, text: &str) -> Checked {
+    let path = home.config_file();
+    let checked = Checked { home: Some(home.clone()), ..Checked::default() };
+    let mut walk =
+        Walk { home: home.clone(), checked, entries: Vec::new(), seen: HashSet::new(), general: None };
+    walk.environment();
+    walk.text(&path, text);
+    let mut settings = Settings::default();
+    let options = settings.read_text(&path, text).and_then(|()| {
+        let line: Vec<OsString> =
+            iter::once("volttron".into()).chain(settings.args.iter().map(OsString::from)).collect();
+        Options::from_args(parse(&line)?, home.clone(), Vec::new())
+    });
+    walk.together(options);
     walk.checked
 }
 
@@ -171,7 +190,11 @@ impl Walk {
             return;
         }
         self.checked.files.push(path.to_owned());
-        let (file, bad) = OptionFile::parse_all(&text);
+        self.text(path, &text);
+    }
+
+    fn text(&mut self, path: &Path, text: &str) {
+        let (file, bad) = OptionFile::parse_all(text);
         for (line, why) in bad {
             self.fault(Fault::new(why).at(path).place(line, 1));
         }
@@ -202,7 +225,9 @@ impl Walk {
         }
         let fault = |what: String| Fault::new(what).at(path);
         if kind_of(&command, &entry.key).is_none() {
-            let fault = fault(format!("unknown option: {}", entry.key)).place(entry.line, entry.column);
+            // A start goes on without it, so that an option that gets another name keeps nobody down.
+            let fault =
+                fault(format!("unknown option: {}", entry.key)).place(entry.line, entry.column).warning();
             return self.fault(match nearest_option(&command, &entry.key) {
                 Some(meant) => fault.hint(format!("did you mean {meant}?")),
                 None => fault.hint("`volttron --help` lists what there is; comment it out with #"),
@@ -226,13 +251,12 @@ impl Walk {
     }
 
     /// What only shows when all settings are looked at.
-    fn together(&mut self, line: &[OsString]) {
+    fn together(&mut self, options: Result<Options, OptionsError>) {
         // What a single setting is refused for would only come again.
-        if self.checked.faults.iter().any(|fault| fault.serious && !fault.what.starts_with("unknown option"))
-        {
+        if self.checked.faults.iter().any(|fault| fault.serious) {
             return;
         }
-        match Options::resolve(line.iter().cloned()) {
+        match options {
             Ok(options) => {
                 let unknown = |text: &String| text.contains(": unknown option: ");
                 for warning in options.warnings.iter().filter(|text| !unknown(text)) {
@@ -292,7 +316,10 @@ mod tests {
         assert_eq!(found.len(), expected.len(), "{found:#?}");
         for ((serious, line, column, text), (at, col, part)) in found.iter().zip(expected) {
             assert!(
-                *serious && *line == Some(at) && *column == Some(col) && text.contains(part),
+                *serious != text.contains("unknown option")
+                    && *line == Some(at)
+                    && *column == Some(col)
+                    && text.contains(part),
                 "{text} {line:?} {column:?}"
             );
         }

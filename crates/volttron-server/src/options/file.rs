@@ -74,8 +74,22 @@ impl Settings {
         {
             return Ok(());
         }
+        self.take(path, &file)
+    }
+
+    /// As [`Self::read`], for a file that is to have this text.
+    pub(super) fn read_text(&mut self, path: &Path, text: &str) -> Result<(), OptionsError> {
+        let file = OptionFile::parse(text).map_err(|(line, why)| OptionError::Line {
+            path: path.to_owned(),
+            line,
+            why,
+        })?;
+        self.take(path, &file)
+    }
+
+    fn take(&mut self, path: &Path, file: &OptionFile) -> Result<(), OptionsError> {
         let command = command();
-        for entry in ours(&file) {
+        for entry in ours(file) {
             if entry.key == "config" {
                 let included = expand(&entry.value());
                 self.read(&path.parent().unwrap_or(Path::new(".")).join(included))?;

@@ -1,8 +1,54 @@
 //! Where in a configuration text a value stands, for messages about it.
 
+use std::collections::HashSet;
+
 use saphyr_parser::{Event, Marker, Parser};
 
 use crate::json;
+
+/// A key that its mapping has had already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepeatedKey {
+    /// The key.
+    pub key: String,
+    /// Line where it stands again, from 1.
+    pub line: usize,
+    /// Column, from 1.
+    pub column: usize,
+}
+
+/// Keys that stand in one mapping more than once, of which readers would take the last. As far as the text can be read.
+pub fn repeated_keys(text: &str) -> Vec<RepeatedKey> {
+    let text = readable(text);
+    let (mut walk, mut seen, mut found) = (Walk::default(), Vec::<HashSet<String>>::new(), Vec::new());
+    let mut parser = Parser::new_from_str(&text);
+    while let Some(Ok((event, span))) = parser.next_event() {
+        match &event {
+            // Several merges are no repetition.
+            Event::Scalar(key, ..) if walk.is_key() && key != "<<" => {
+                let keys = seen.last_mut();
+                if keys.is_some_and(|keys| !keys.insert(key.to_string())) {
+                    let (line, column) = (span.start.line(), span.start.col() + 1);
+                    found.push(RepeatedKey { key: key.to_string(), line, column });
+                }
+            }
+            Event::MappingStart(..) | Event::SequenceStart(..) => seen.push(HashSet::new()),
+            Event::MappingEnd | Event::SequenceEnd => drop(seen.pop()),
+            _ => {}
+        }
+        walk.advance(&event, span.start);
+    }
+    found
+}
+
+/// The text as the YAML parser reads it: JSON is nearly YAML, only its comments have to go.
+fn readable(text: &str) -> String {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let stripped = json::strip_comments(text);
+    let json = stripped.trim_start().starts_with(['{', '[']);
+    // Tabs may indent JSON, but not YAML.
+    if json { stripped.replace('\t', " ") } else { text.to_owned() }
+}
 
 /// The line, from 1, of the value that this JSON pointer (RFC 6901) names; of its key, if it has one. None if there is
 /// no such value, or if the text cannot be read that far.
@@ -14,11 +60,7 @@ pub fn line_of(text: &str, pointer: &str) -> Option<usize> {
 
 /// As [`line_of`], with the column, from 1.
 pub fn place_of(text: &str, pointer: &str) -> Option<(usize, usize)> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let stripped = json::strip_comments(text);
-    let json = stripped.trim_start().starts_with(['{', '[']);
-    // Tabs may indent JSON, but not YAML.
-    let text = if json { stripped.replace('\t', " ") } else { text.to_owned() };
+    let text = readable(text);
     let wanted: Vec<String> =
         pointer.split('/').skip(1).map(|t| t.replace("~1", "/").replace("~0", "~")).collect();
     let mut walk = Walk::default();
@@ -51,34 +93,35 @@ struct Walk {
 impl Walk {
     /// The place that is wanted, if this event begins its value.
     fn step(&mut self, event: &Event<'_>, start: Marker, wanted: &[String]) -> Option<(usize, usize)> {
+        let begins = match event {
+            Event::Scalar(..) => !self.is_key(),
+            Event::Alias(_) | Event::SequenceStart(..) | Event::MappingStart(..) => true,
+            _ => false,
+        };
+        if begins && self.is_at(wanted) {
+            return Some(self.place(start));
+        }
+        self.advance(event, start);
+        None
+    }
+
+    /// Goes past an event.
+    fn advance(&mut self, event: &Event<'_>, start: Marker) {
         match event {
             Event::Scalar(text, ..) if self.is_key() => {
                 if let Some(Open::Mapping { key }) = self.open.last_mut() {
                     *key = Some((text.to_string(), start));
                 }
             }
-            Event::Scalar(..) | Event::Alias(_) => {
-                if self.is_at(wanted) {
-                    return Some(self.place(start));
-                }
-                self.close();
-            }
-            Event::SequenceStart(..) | Event::MappingStart(..) => {
-                if self.is_at(wanted) {
-                    return Some(self.place(start));
-                }
-                self.open.push(match event {
-                    Event::SequenceStart(..) => Open::Sequence { next: 0 },
-                    _ => Open::Mapping { key: None },
-                });
-            }
+            Event::Scalar(..) | Event::Alias(_) => self.close(),
+            Event::SequenceStart(..) => self.open.push(Open::Sequence { next: 0 }),
+            Event::MappingStart(..) => self.open.push(Open::Mapping { key: None }),
             Event::SequenceEnd | Event::MappingEnd => {
                 self.open.pop();
                 self.close();
             }
             _ => {}
         }
-        None
     }
 
     fn is_key(&self) -> bool {
@@ -115,6 +158,22 @@ impl Walk {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_stands_twice_is_found_wherever_it_is() {
+        for (text, expected) in [
+            ("a: 1\nb: {a: 2}\na: 3\n", vec![("a", 3, 1)]),
+            ("l:\n  - {x: 1, y: 2, x: 3}\n  - x: 1\n", vec![("x", 2, 18)]),
+            ("{ // one\n\t\"a\": {\"b\": 1},\n\t\"a\": 2,\n\t\"b\": \"b\"}", vec![("a", 3, 2)]),
+            ("b: &b {x: 1}\nc: {<<: *b, <<: *b, x: 2}\n", vec![]),
+            ("? [a, a]\n: 1\n", vec![]),
+            ("", vec![]),
+        ] {
+            let found = repeated_keys(text);
+            let found: Vec<_> = found.iter().map(|k| (k.key.as_str(), k.line, k.column)).collect();
+            assert_eq!(found, expected, "{text}");
+        }
+    }
 
     #[test]
     fn values_are_found_in_json_and_in_yaml() {

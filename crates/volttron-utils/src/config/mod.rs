@@ -15,7 +15,7 @@ use std::{fs, io};
 use serde_json::{Map, Value};
 
 pub use self::csv::{BadCsv, csv_to_json};
-pub use self::locate::{line_of, place_of};
+pub use self::locate::{RepeatedKey, line_of, place_of, repeated_keys};
 pub use self::options::{BadFlag, Entry, OptionError, OptionFile, flag_value};
 pub use self::python::{BadPython, parse_python};
 pub use self::yaml::{BadYaml, parse_yaml};

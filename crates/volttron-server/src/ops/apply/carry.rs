@@ -1,11 +1,12 @@
-//! Making the changes of a plan, in their order. A change that fails ends it; what was made before stays, and the next
-//! run goes on from there.
+//! Making the changes of a plan, in their order. What was made stays, and the next run goes on from there. An agent that
+//! fails keeps no other agent from being made; any other change that fails ends it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use volttron_utils::config::OptionFile;
+use volttron_client::CallErrorKind;
+use volttron_utils::config::{OptionError, OptionFile};
 use volttron_utils::files::{self, FileLock};
 use volttron_utils::home::Home;
 use volttron_utils::identity::CONFIG_STORE;
@@ -58,14 +59,31 @@ impl std::fmt::Debug for Site<'_> {
     }
 }
 
-/// Makes the changes; `told` hears of each before it is made.
-pub async fn carry_out(
-    site: &Site<'_>,
-    changes: &[&Change],
-    mut told: impl FnMut(&Change),
-) -> Result<(), OpError> {
+/// A change that could not be made.
+#[derive(Debug)]
+pub struct Failure {
+    /// The agent that it is about; none for what everything else builds on.
+    pub agent: Option<String>,
+    /// The change.
+    pub what: String,
+    /// Why not.
+    pub error: OpError,
+}
+
+/// What became of a plan.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// How many changes were made.
+    pub made: usize,
+    /// What failed, in the order of the plan.
+    pub failed: Vec<Failure>,
+}
+
+/// Makes the changes.
+pub async fn carry_out(site: &Site<'_>, changes: &[&Change]) -> Result<Outcome, OpError> {
     // No platform may start in the middle.
     let _lock = if site.session.is_none() { Some(own(site.home)?) } else { None };
+    let mut outcome = Outcome::default();
     let mut rest = changes;
     while let [first, ..] = rest {
         let together = match first.action {
@@ -77,17 +95,81 @@ pub async fn carry_out(
             _ => 1,
         };
         let (now, later) = rest.split_at(together);
-        for change in now {
-            told(change);
-        }
-        site.make(now).await?;
         rest = later;
+        // What was to follow in an agent that is not as it should be has nothing to build on.
+        let lost = first
+            .action
+            .user()
+            .is_some_and(|user| outcome.failed.iter().any(|failure| failure.agent.as_deref() == Some(user)));
+        if lost {
+            continue;
+        }
+        match site.make(now).await {
+            Ok(()) => outcome.made += together,
+            Err(error) => {
+                let agent = first.action.agent().filter(|_| !ends_all(&error)).map(str::to_owned);
+                let goes_on = agent.is_some();
+                let what = now.last().map_or(&first.what, |change| &change.what).clone();
+                outcome.failed.push(Failure { agent, what, error });
+                if !goes_on {
+                    break;
+                }
+            }
+        }
     }
-    Ok(())
+    Ok(outcome)
+}
+
+/// Whether nothing else can be done after this failure: the platform is gone.
+fn ends_all(error: &OpError) -> bool {
+    match error {
+        OpError::NotRunning | OpError::Connect(_) => true,
+        OpError::Call(error) => matches!(error.kind(), CallErrorKind::Closed | CallErrorKind::Unreachable),
+        _ => false,
+    }
 }
 
 fn length(changes: &[&Change], fits: impl Fn(&Action) -> bool) -> usize {
     changes.iter().take_while(|change| fits(&change.action)).count()
+}
+
+/// What the platform would say about its settings as they will be, before any of them is written.
+pub(super) fn check_settings(home: &Home, plan: &[Change]) -> Result<(), OpError> {
+    let changes = plan.iter().filter_map(|change| match &change.action {
+        Action::Setting(name, values) => Some((name, values)),
+        _ => None,
+    });
+    let path = home.config_file();
+    let mut file =
+        OptionFile::load_or_empty(&path).map_err(|e: OptionError| OpError::Refused(e.to_string()))?;
+    let mut any = false;
+    for (name, values) in changes {
+        set(&mut file, name, values);
+        any = true;
+    }
+    let faults = if any { crate::check::settings(home, &file.render()) } else { Vec::new() };
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(OpError::Usage(format!(
+        "nothing was changed: the platform would not start with the file that this makes of {}:\n{}",
+        path.display(),
+        faults.join("\n")
+    )))
+}
+
+/// The lines of a setting become these.
+fn set(file: &mut OptionFile, name: &str, values: &[String]) {
+    let is_list = managed().iter().any(|setting| setting.name == name && setting.is_list);
+    match values {
+        [one] if !is_list => drop(file.set(SECTION, name, one)),
+        values => {
+            file.remove(SECTION, name);
+            for value in values {
+                file.add(SECTION, name, value);
+            }
+        }
+    }
 }
 
 fn own(home: &Home) -> Result<FileLock, OpError> {
@@ -109,7 +191,9 @@ impl Site<'_> {
             Action::Entry(fields) => self.entry(fields).await,
             Action::NoEntry(user) => self.no_entry(user).await,
             Action::Configuration { .. } => self.configurations(changes).await,
-            Action::Remove(identity) => lifecycle::remove(self.session()?, &self.row(identity).await?).await,
+            Action::Remove(identity) => {
+                lifecycle::remove(self.session()?, &self.row(identity).await?, false).await.map(drop)
+            }
             Action::Install(identity) => self.install(identity).await,
             Action::Configure(identity, settings) => {
                 let row = self.row(identity).await?;
@@ -143,18 +227,9 @@ impl Site<'_> {
 
     fn setting(&self, name: &str, values: &[String]) -> Result<(), OpError> {
         let path = self.home.config_file();
-        let refused = |e: volttron_utils::config::OptionError| OpError::Refused(e.to_string());
+        let refused = |e: OptionError| OpError::Refused(e.to_string());
         let mut file = OptionFile::load_or_empty(&path).map_err(refused)?;
-        let is_list = managed().iter().any(|setting| setting.name == name && setting.is_list);
-        match values {
-            [one] if !is_list => drop(file.set(SECTION, name, one)),
-            values => {
-                file.remove(SECTION, name);
-                for value in values {
-                    file.add(SECTION, name, value);
-                }
-            }
-        }
+        set(&mut file, name, values);
         file.save(&path).map_err(refused)
     }
 

@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
-use volttron_utils::config::parse_config;
+use volttron_utils::config::{parse_config, repeated_keys};
 use volttron_utils::json;
 
 use super::super::OpError;
+use super::super::config;
 use super::super::config::tree::{self, Item};
 use super::schema::{Text, child, refuse};
 use crate::auth::entry::Entry;
@@ -99,33 +100,42 @@ impl Content {
     }
 }
 
-/// Reads a file, or all descriptions in a directory together.
-pub fn read(path: &Path) -> Result<Wanted, OpError> {
-    let failed = |path: &Path, source| OpError::File { what: path.display().to_string(), source };
-    let mut files = vec![path.to_owned()];
-    if path.is_dir() {
-        let entries = fs::read_dir(path).map_err(|e| failed(path, e))?;
-        files = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        files.retain(|file| {
-            let fits = file.extension().and_then(|e| e.to_str()).is_some_and(|e| ENDINGS.contains(&e));
-            fits && file.is_file() && !file.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'))
-        });
-        files.sort();
-        if files.is_empty() {
-            return Err(OpError::Usage(format!(
-                "{}: there is no file .yaml, .yml or .json here",
-                path.display()
-            )));
+/// Reads files, all descriptions in directories, and standard input for `-`: all of it together.
+pub fn read(paths: &[PathBuf]) -> Result<Wanted, OpError> {
+    let (mut wanted, mut faults) = (Wanted::default(), Vec::new());
+    for path in paths {
+        for file in files_of(path)? {
+            // Whatever cannot be read, nothing has happened yet.
+            let wrong = |error: OpError| OpError::Usage(format!("nothing was changed: {error}"));
+            let is_input = file == Path::new("-");
+            let text = config::read(Some(&*file).filter(|_| !is_input)).map_err(wrong)?;
+            let path = if is_input { PathBuf::from("standard input") } else { file };
+            let mut reader = Reader { text: Text { path, text }, faults: Vec::new() };
+            reader.read(&mut wanted);
+            faults.append(&mut reader.faults);
         }
     }
-    let (mut wanted, mut faults) = (Wanted::default(), Vec::new());
-    for path in files {
-        let text = fs::read_to_string(&path).map_err(|e| failed(&path, e))?;
-        let mut reader = Reader { text: Text { path, text }, faults: Vec::new() };
-        reader.read(&mut wanted);
-        faults.append(&mut reader.faults);
-    }
     if faults.is_empty() { Ok(wanted) } else { Err(refuse(&faults)) }
+}
+
+/// The file, or the descriptions in the directory.
+fn files_of(path: &Path) -> Result<Vec<PathBuf>, OpError> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = fs::read_dir(path)
+        .map_err(|e| OpError::Usage(format!("nothing was changed: {}: {e}", path.display())))?;
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|file| {
+        let fits = file.extension().and_then(|e| e.to_str()).is_some_and(|e| ENDINGS.contains(&e));
+        fits && file.is_file() && !file.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'))
+    });
+    files.sort();
+    if files.is_empty() {
+        let text = format!("{}: there is no file .yaml, .yml or .json here", path.display());
+        return Err(OpError::Usage(text));
+    }
+    Ok(files)
 }
 
 /// A name from cargo's configuration, or the address of an index.
@@ -159,7 +169,10 @@ impl Reader {
                 return;
             }
         };
-        self.faults = self.text.faults(&value);
+        // Which of them counts, nobody who reads the file can tell.
+        self.faults
+            .extend(repeated_keys(&self.text.text).iter().map(|repeated| self.text.repeated(repeated)));
+        self.faults.extend(self.text.faults(&value));
         if !self.faults.is_empty() {
             return;
         }
@@ -252,8 +265,8 @@ impl Reader {
 
     fn beside(&mut self, pointer: &str, name: &str) -> String {
         let path = self.directory().join(name);
-        fs::read_to_string(&path).unwrap_or_else(|e| {
-            self.fault(pointer, &format!("{}: {e}", path.display()));
+        config::read(Some(&path)).unwrap_or_else(|e| {
+            self.fault(pointer, &e.to_string());
             String::new()
         })
     }

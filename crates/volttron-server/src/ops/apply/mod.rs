@@ -10,7 +10,7 @@ pub mod plan;
 pub mod schema;
 pub mod state;
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use volttron_utils::home::Home;
 
@@ -19,14 +19,14 @@ use file::Wanted;
 use plan::Plan;
 use state::Stores;
 
-/// Reads the description at `path` and finds out what would have to happen.
+/// Reads the descriptions at `paths` and finds out what would have to happen.
 pub async fn compare(
     home: &Home,
     session: Option<&Session>,
-    path: &Path,
+    paths: &[PathBuf],
     prune: bool,
 ) -> Result<(Wanted, Plan), OpError> {
-    let wanted = file::read(path)?;
+    let wanted = file::read(paths)?;
     let stores = match &wanted.store {
         None => Stores::None,
         Some(_) if prune => Stores::All,
@@ -34,5 +34,6 @@ pub async fn compare(
     };
     let present = state::gather(home, session, stores).await?;
     let plan = plan::plan(&present, &wanted, prune)?;
+    carry::check_settings(home, &plan)?;
     Ok((wanted, plan))
 }

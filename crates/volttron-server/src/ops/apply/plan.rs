@@ -104,6 +104,28 @@ impl Action {
             Self::Remove(_) | Self::Install(_) | Self::Configure(..) | Self::Start(_) | Self::Stop(_)
         )
     }
+
+    /// The agent that becomes different, if it is one.
+    pub fn agent(&self) -> Option<&str> {
+        match self {
+            Self::Remove(identity)
+            | Self::Install(identity)
+            | Self::Configure(identity, _)
+            | Self::Tag(identity, _)
+            | Self::Priority(identity, _)
+            | Self::Start(identity)
+            | Self::Stop(identity) => Some(identity),
+            _ => None,
+        }
+    }
+
+    /// The agent, or the user of an auth entry.
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::Entry(fields) => Some(user(fields)),
+            other => other.agent(),
+        }
+    }
 }
 
 /// One change.

@@ -12,14 +12,14 @@ fn wanted(text: &str) -> Wanted {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("site.yaml");
     fs::write(&path, text).unwrap();
-    read(&path).unwrap()
+    read(&[path]).unwrap()
 }
 
 fn refused(text: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("site.yaml");
     fs::write(&path, text).unwrap();
-    read(&path).unwrap_err().to_string()
+    read(&[path]).unwrap_err().to_string()
 }
 
 fn present() -> Present {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::{Value, json};
-use volttron_utils::config::place_of;
+use volttron_utils::config::{RepeatedKey, place_of};
 
 use super::super::OpError;
 use crate::nearest::nearest;
@@ -46,9 +46,18 @@ pub struct Text {
 impl Text {
     /// A message about the value that a JSON pointer names.
     pub fn at(&self, pointer: &str, why: &str) -> String {
+        self.with_place(place_of(&self.text, pointer), why)
+    }
+
+    /// A message about a key that stands twice.
+    pub fn repeated(&self, repeated: &RepeatedKey) -> String {
+        let why = format!("the key {} stands here twice", repeated.key);
+        self.with_place(Some((repeated.line, repeated.column)), &why)
+    }
+
+    fn with_place(&self, place: Option<(usize, usize)>, why: &str) -> String {
         let path = self.path.display();
-        let place = place_of(&self.text, pointer)
-            .and_then(|(line, column)| Some((line, column, self.text.lines().nth(line - 1)?)));
+        let place = place.and_then(|(line, column)| Some((line, column, self.text.lines().nth(line - 1)?)));
         match place {
             Some((line, column, content)) => format!("{path}:{line}:{column}: {why}\n    {}", content.trim()),
             None => format!("{path}: {why}"),
