@@ -31,8 +31,19 @@ fn agents_configurations_and_topics_are_offered_also_when_the_platform_is_down()
     for (identity, name) in [("platform.driver", "devices/campus/b1/ahu"), ("pump.one", "config")] {
         platform.vctl_ok(&["config", "store", identity, name, file.to_str().expect("text")]);
     }
+    platform.vctl_ok(&["tag", "pump.one", "roof"]);
+    let programs = platform.home().join("programs");
+    fs::create_dir_all(programs.join("fans")).expect("make a directory");
+    let (typed, whole) = (format!("{}/fa", programs.display()), format!("{}/fans/", programs.display()));
     platform.vctl_ok(&["auth", "add", "--identity", "weather", "--credentials", &"k".repeat(43)]);
-    let expected: [(&[&str], &[&str]); 8] = [
+    let expected: [(&[&str], &[&str]); 15] = [
+        (&["vctl", "start", "--tag", "r"], &["roof"]),
+        (&["vctl", "logs", "p"], &["pump.one"]),
+        (&["vctl", "logs", "--level", "w"], &["warning"]),
+        (&["vctl", "explain", "VT1001"], &["VT1001"]),
+        (&["vctl", "install", &typed], &[&whole]),
+        (&["vctl", "apply", "-f", &typed], &[&whole]),
+        (&["volttron-ctl", "start", "pu"], &["pump.one"]),
         (&["vctl", "start", "pu"], &["pump.one"]),
         (&["vctl", "call", "we"], &["weather"]),
         (&["vctl", "config", "get", "platform.d"], &["platform.driver"]),
@@ -63,6 +74,7 @@ fn scripts_are_for_their_shells_and_pages_for_every_verb() {
     for shell in ["bash", "zsh", "fish"] {
         let script = platform.vctl_ok(&["completions", shell]);
         assert!(script.contains("VCTL_COMPLETE") && script.contains(shell), "{shell}: {script}");
+        assert!(script.contains(" volttron-ctl"), "{shell}: {script}");
         if shell == "bash" {
             let checked = Command::new("bash").args(["-n", "-c", &script]).status().expect("run bash");
             assert!(checked.success());

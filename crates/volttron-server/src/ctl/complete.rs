@@ -11,7 +11,7 @@ use std::io;
 
 use clap::{Args, Command, CommandFactory};
 use clap_complete::CompletionCandidate;
-use clap_complete::engine::ArgValueCompleter;
+use clap_complete::engine::{ArgValueCompleter, PathCompleter};
 use clap_complete::env::{CompleteEnv, Shells};
 use serde_json::{Map, Value};
 use volttron_utils::home::Home;
@@ -19,9 +19,12 @@ use volttron_utils::home::Home;
 use super::args::Cli;
 use super::output::Output;
 use crate::auth::store::AuthStore;
+use crate::codes::Code;
 use crate::ops::OpError;
 use crate::supervisor::installed;
 
+/// The program is called by both.
+const NAMES: [&str; 2] = ["vctl", "volttron-ctl"];
 /// Says to the program that a shell asks, and which.
 const VARIABLE: &str = "VCTL_COMPLETE";
 /// Largest store that is read for its names.
@@ -46,10 +49,11 @@ pub(super) fn completions(args: &CompletionsArgs, out: &mut Output) -> Result<u8
     let shells = Shells::builtins();
     let mut script = Vec::new();
     if let Some(shell) = shells.completer(&args.shell) {
-        let name = "vctl";
-        shell
-            .write_registration(VARIABLE, name, name, name, &mut script)
-            .map_err(|source| OpError::File { what: "completions".to_owned(), source })?;
+        for name in NAMES {
+            shell
+                .write_registration(VARIABLE, name, name, name, &mut script)
+                .map_err(|source| OpError::File { what: "completions".to_owned(), source })?;
+        }
     }
     out.print(&String::from_utf8_lossy(&script));
     Ok(0)
@@ -70,11 +74,18 @@ pub(super) fn answer(words: &[OsString]) -> bool {
 fn command() -> Command {
     let mut command = Cli::command();
     for verb in ["list", "status", "health", "start", "stop", "restart", "enable", "disable", "remove"] {
-        command = offer(command, &[verb], "patterns", agents);
+        command = offer(command, &[verb], "patterns", selected);
     }
-    for verb in ["tag", "rollback", "history"] {
-        command = offer(command, &[verb], "agent", agents);
+    for verb in ["tag", "rollback", "history", "upgrade"] {
+        command = offer(command, &[verb], "agent", selected);
     }
+    command = offer(command, &["logs"], "patterns", selected);
+    command = offer(command, &["auth", "publickey"], "patterns", selected);
+    command = offer(command, &["logs"], "level", levels);
+    command = offer(command, &["explain"], "code", codes);
+    command = complete(command, &["install"], "path", ArgValueCompleter::new(PathCompleter::any()));
+    command = complete(command, &["upgrade"], "source", ArgValueCompleter::new(PathCompleter::any()));
+    command = complete(command, &["run"], "path", ArgValueCompleter::new(PathCompleter::any()));
     command = offer(command, &["call"], "peer", identities);
     command = offer(command, &["watch"], "peers", identities);
     command = offer(command, &["watch"], "topic", topics);
@@ -90,17 +101,23 @@ fn command() -> Command {
 
 /// Offers values for an argument of a verb, if there are such.
 fn offer(command: Command, verbs: &[&str], argument: &str, values: fn(&Home) -> BTreeSet<String>) -> Command {
+    complete(command, verbs, argument, ArgValueCompleter::new(move |typed: &OsStr| candidates(values, typed)))
+}
+
+/// Completes an argument of a verb so.
+fn complete(command: Command, verbs: &[&str], argument: &str, completer: ArgValueCompleter) -> Command {
     let Some((verb, rest)) = verbs.split_first() else {
-        let matching = move |typed: &OsStr| candidates(values, typed);
         // `mut_arg` would put the argument behind the others, which decides about positions.
-        return command.mut_args(|arg| {
-            if arg.get_id() == argument { arg.add(ArgValueCompleter::new(matching)) } else { arg }
-        });
+        return command.mut_args(
+            |arg| {
+                if arg.get_id() == argument { arg.add(completer.clone()) } else { arg }
+            },
+        );
     };
     if command.find_subcommand(verb).is_none() {
         return command;
     }
-    command.mut_subcommand(*verb, |inner| offer(inner, rest, argument, values))
+    command.mut_subcommand(*verb, |inner| complete(inner, rest, argument, completer))
 }
 
 fn candidates(values: fn(&Home) -> BTreeSet<String>, typed: &OsStr) -> Vec<CompletionCandidate> {
@@ -115,6 +132,29 @@ fn home() -> Result<Home, volttron_utils::home::HomeError> {
         Some(path) => Home::new(volttron_utils::home::expand(&path.to_string_lossy())),
         None => Home::from_env(),
     }
+}
+
+/// What patterns are compared with on the line being typed.
+fn selected(home: &Home) -> BTreeSet<String> {
+    let all = || installed::list(home).0.into_iter();
+    let words: BTreeSet<String> = std::env::args().collect();
+    if words.contains("--tag") {
+        all().filter_map(|agent| agent.tag).collect()
+    } else if words.contains("--name") {
+        all().map(|agent| agent.name).collect()
+    } else if words.contains("--uuid") {
+        all().map(|agent| agent.uuid).collect()
+    } else {
+        agents(home)
+    }
+}
+
+fn levels(_: &Home) -> BTreeSet<String> {
+    ["debug", "info", "warning", "error", "critical"].map(str::to_owned).into()
+}
+
+fn codes(_: &Home) -> BTreeSet<String> {
+    Code::ALL.iter().map(|code| code.text()).collect()
 }
 
 fn agents(home: &Home) -> BTreeSet<String> {
@@ -186,6 +226,14 @@ mod tests {
             (&["sub"], "prefix"),
             (&["auth", "why"], "identity"),
             (&["config", "get"], "name"),
+            (&["logs"], "patterns"),
+            (&["logs"], "level"),
+            (&["explain"], "code"),
+            (&["install"], "path"),
+            (&["upgrade"], "agent"),
+            (&["upgrade"], "source"),
+            (&["run"], "path"),
+            (&["auth", "publickey"], "patterns"),
         ] {
             let mut at = &command;
             for verb in path {
