@@ -119,3 +119,16 @@ async fn explanations_agree_with_what_happens() {
     assert!(has("grant", "allow entry added", "control.connection", "carol"), "{text}");
     assert!(!text.contains("secret"), "{text}");
 }
+
+#[test]
+fn a_method_of_nobody_is_not_taken_for_a_topic() {
+    let platform = Platform::start();
+    let output = platform.vctl(&["auth", "why", "pump", "contrl.stop_agent"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
+    assert!(
+        told.contains("no agent contrl is connected") && told.contains("did you mean control.stop_agent?"),
+        "{told}"
+    );
+    assert!(platform.vctl_ok(&["auth", "why", "pump", "devices/a.b"]).contains("may publish on devices/a.b"));
+}

@@ -10,6 +10,7 @@ use volttron_client::{CallError, CallErrorKind, Cx, Registrar, Request, RpcError
 use super::{AuthService, admin};
 use crate::auth::entry::strings;
 use crate::auth::why::{self, Declared};
+use crate::nearest::nearest;
 
 /// How long the agent asked about may take to tell what it requires.
 const CALLEE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,7 +33,13 @@ pub fn register(b: &mut Registrar<AuthService>) {
                     let says = ask(&req.cx, callee, method).await?;
                     Ok(json!(why::call(&agent.state.snapshot(), &identity, callee, method, &says)))
                 }
-                None => Ok(json!(why::publish(&agent.state.snapshot(), &identity, &what))),
+                None => {
+                    let snapshot = agent.state.snapshot();
+                    if is_method(&what) && snapshot.protected.required(&what).is_none() {
+                        return Err(RpcError::value_error(nobody(&what, &peers)));
+                    }
+                    Ok(json!(why::publish(&snapshot, &identity, &what)))
+                }
             }
         },
     );
@@ -46,6 +53,24 @@ fn split<'a>(what: &'a str, peers: &BTreeSet<String>) -> Option<(&'a str, &'a st
     }
     let ends = what.match_indices('.').map(|(at, _)| at);
     ends.rev().map(|at| (&what[..at], &what[at + 1..])).find(|(peer, _)| peers.contains(*peer))
+}
+
+/// Whether somebody who writes this means a method: levels of topics have slashes between them.
+fn is_method(what: &str) -> bool {
+    what.contains('.') && !what.contains('/')
+}
+
+/// That nobody of this name is there to have the method, and who was probably meant.
+fn nobody(what: &str, peers: &BTreeSet<String>) -> String {
+    let mut splits = what.rmatch_indices('.').map(|(at, _)| (&what[..at], &what[at..]));
+    let meant = splits.find_map(|(name, method)| {
+        nearest(peers.iter().map(String::as_str), name).map(|near| format!("; did you mean {near}{method}?"))
+    });
+    let name = what.rsplit_once('.').map_or(what, |(name, _)| name);
+    format!(
+        "no agent {name} is connected that could say who may call its methods{}",
+        meant.unwrap_or_else(|| " (a topic has a slash)".to_owned())
+    )
 }
 
 async fn ask(cx: &Cx, callee: &str, method: &str) -> Result<Declared, RpcError> {
@@ -68,6 +93,28 @@ async fn ask(cx: &Cx, callee: &str, method: &str) -> Result<Declared, RpcError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_method_of_nobody_is_no_topic() {
+        let peers = BTreeSet::from(["control", "platform.driver"].map(str::to_owned));
+        for (what, part) in [
+            ("contrl.stop_agent", "no agent contrl is connected"),
+            ("contrl.stop_agent", "did you mean control.stop_agent?"),
+            ("contrl.agent.version", "did you mean control.agent.version?"),
+            ("platform.drivr.get_point", "did you mean platform.driver.get_point?"),
+            (
+                "weather.look",
+                "no agent weather is connected that could say who may call its methods (a topic has a slash)",
+            ),
+        ] {
+            assert!(
+                is_method(what) && nobody(what, &peers).contains(part),
+                "{what}: {}",
+                nobody(what, &peers)
+            );
+        }
+        assert!(!is_method("devices/a.b") && !is_method("alerts"));
+    }
 
     #[test]
     fn peers_win_by_length_and_the_rest_are_topics() {
