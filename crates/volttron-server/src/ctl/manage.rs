@@ -14,7 +14,7 @@ use crate::ops::agents::{self, AgentRow, StatusRow};
 use crate::ops::lifecycle::{self, Came};
 use crate::ops::select::Filters;
 use crate::ops::{OpError, Session};
-use crate::supervisor::how_ended;
+use crate::supervisor::{how_ended, installed};
 
 /// How long the platform may take to end once its agents have.
 const PLATFORM_DOWN: Duration = Duration::from_mins(1);
@@ -198,6 +198,7 @@ pub(super) async fn enable(
     priority: &str,
     out: &mut Output,
 ) -> Result<u8, OpError> {
+    installed::check_priority(priority).map_err(|e| OpError::Usage(e.to_string()))?;
     let padded = format!("{priority:0>2}");
     let (session, chosen, misses) = chosen_anywhere(vctl, "enable", selection, out).await?;
     let mut done = Vec::new();
@@ -224,6 +225,13 @@ pub(super) async fn disable(vctl: &Vctl, selection: &Selection, out: &mut Output
     Ok(report_switched(vctl, "disable", done, &misses, out))
 }
 
+/// A pattern that is to mean one agent means several.
+pub(super) fn several_fit(pattern: &str, agents: &[AgentRow], ambiguous: &[String]) -> OpError {
+    let found: Vec<&str> = agents.iter().map(|agent| agent.uuid.as_str()).collect();
+    let found = if found.is_empty() { ambiguous.join("; ") } else { found.join(", ") };
+    OpError::Selection(format!("multiple agents selected: {pattern}\n{found}\nName one of them by its uuid."))
+}
+
 pub(super) async fn tag(
     vctl: &Vctl,
     pattern: &str,
@@ -240,12 +248,7 @@ pub(super) async fn tag(
         [] if chosen.ambiguous.is_empty() => {
             return Err(OpError::Selection(format!("agent not found: {pattern}")));
         }
-        several => {
-            let found: Vec<&str> = several.iter().map(|agent| agent.uuid.as_str()).collect();
-            let found = if found.is_empty() { chosen.ambiguous.join("; ") } else { found.join(", ") };
-            let text = format!("multiple agents selected: {pattern}\n{found}\nName one of them by its uuid.");
-            return Err(OpError::Selection(text));
-        }
+        several => return Err(several_fit(pattern, several, &chosen.ambiguous)),
     };
     // An empty text is no tag, as in the original.
     match tag.filter(|tag| !tag.is_empty()) {
@@ -271,6 +274,7 @@ pub(super) async fn remove(
     vctl: &Vctl,
     selection: &Selection,
     force: bool,
+    keep_data: bool,
     out: &mut Output,
 ) -> Result<u8, OpError> {
     need_pattern("remove", selection)?;
@@ -288,20 +292,25 @@ pub(super) async fn remove(
         missed |= report_misses("remove", &chosen, out);
         if chosen.agents.len() > 1 && !force {
             let shown = pattern.first().map_or("", String::as_str);
-            out.complain(&format!("remove: error: pattern returned multiple agents: {shown}"));
+            let text = format!("remove: error: pattern returned multiple agents: {shown}");
+            out.complain(&text);
             out.complain("Use -f or --force to force removal of multiple agents.");
+            out.describe(&text, Code::Selection, 10);
             return Ok(10);
         }
         doomed.extend(chosen.agents);
     }
     for agent in &doomed {
-        let asks = !force && out.is_interactive() && lifecycle::has_data(vctl.home(), agent);
+        let asks = !force && !keep_data && out.is_interactive() && lifecycle::has_data(vctl.home(), agent);
         if asks && !out.confirm(&format!("Delete {} together with its data?", agent.identity)) {
             continue;
         }
         out.line(&format!("Removing {} {}", agent.uuid, agent.name));
         let end = format!("the end of {}", agent.identity);
-        out.patiently(&end, lifecycle::remove(&session, agent)).await?;
+        let removal = lifecycle::remove(&session, agent, keep_data);
+        if let Some(place) = out.patiently(&end, removal).await? {
+            out.line(&format!("Its data is kept in {place}"));
+        }
     }
     Ok(if missed { 10 } else { 0 })
 }

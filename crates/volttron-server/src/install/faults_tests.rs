@@ -65,7 +65,7 @@ impl World {
     }
 
     fn remove(&self, site: &Site<'_>) -> Result<(), InstallError> {
-        remove(site, &installed::list(&self.home).0.remove(0), false)
+        remove(site, &installed::list(&self.home).0.remove(0), Keep::default()).map(drop)
     }
 
     /// What is installed, after looking at all of it: the version, whose program, configuration and ledger have to agree.

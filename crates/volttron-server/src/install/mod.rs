@@ -43,7 +43,7 @@ pub use adopt::adopt;
 pub use build::Build;
 pub use named::{NamedCrate, Registry};
 pub use prepare::{Wanted, prepare};
-pub use register::{Installed, Pending, StagedAgent, Then, choose_identity, remove, stage};
+pub use register::{Installed, Keep, Pending, StagedAgent, Then, choose_identity, remove, stage};
 use repair::repair;
 pub use repair::repair_home;
 pub(crate) use signature::TrustedKeys;

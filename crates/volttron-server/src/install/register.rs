@@ -343,16 +343,47 @@ pub(super) fn finish_new(site: &Site<'_>, new: &Path, identity: &str) -> Result<
     site.rename(new, site.home.agent(identity).path())
 }
 
-/// Removes an agent whose process has ended: its directory, and its auth entry unless that is to stay.
-pub fn remove(site: &Site<'_>, agent: &InstalledAgent, keep_auth: bool) -> Result<(), InstallError> {
+/// What of an agent stays when it is removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Its auth entry.
+    pub auth: bool,
+    /// Its data, among the home's backups.
+    pub data: bool,
+}
+
+/// Removes an agent whose process has ended: its directory, and its auth entry. Gives the place of data that was kept.
+pub fn remove(site: &Site<'_>, agent: &InstalledAgent, keep: Keep) -> Result<Option<PathBuf>, InstallError> {
     let _lock = site.lock()?;
     repair(site)?;
+    // First: what is cut short here leaves an agent without data, and the data.
+    let kept = if keep.data { keep_data(site, agent)? } else { None };
+    let keep_auth = keep.auth;
     let prefix = if keep_auth { REMOVED_KEEPING_AUTH } else { REMOVED };
     let doomed = site.home.agents().join(format!("{prefix}{}", agent.uuid));
     // From here on it is not an agent any more.
     site.rename(agent.dir.path(), &doomed)?;
     finish_removal(site, &doomed)?;
-    repair(site)
+    repair(site)?;
+    Ok(kept)
+}
+
+/// Moves an agent's data out of its directory, if there is any.
+fn keep_data(site: &Site<'_>, agent: &InstalledAgent) -> Result<Option<PathBuf>, InstallError> {
+    let data = agent.dir.data();
+    if !fs::read_dir(&data).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Ok(None);
+    }
+    let backups = site.home.backups();
+    site.make_dir(&backups)?;
+    // An agent of a restored home has the uuid that it had, and may have been removed before.
+    let names = (1..).map(|n| match n {
+        1 => format!("{}-{}", agent.identity, agent.uuid),
+        n => format!("{}-{}-{n}", agent.identity, agent.uuid),
+    });
+    let place = names.map(|name| backups.join(name)).find(|place| !place.exists()).unwrap_or(backups);
+    site.rename(&data, &place)?;
+    Ok(Some(place))
 }
 
 pub(super) fn name(manifest: &Manifest) -> String {

@@ -165,11 +165,32 @@ fn removing_takes_everything_but_what_others_need() {
     register(&home, &staged(&dir, "one")).unwrap();
     let site = Site::new(&home, &NobodyKnown);
     let agents = installed::list(&home).0;
-    remove(&site, &agents[0], false).unwrap();
+    remove(&site, &agents[0], Keep::default()).unwrap();
     assert_eq!((fs::read_dir(home.agents()).unwrap().count(), programs(&home)), (2, 1));
     assert_ne!(installed::list(&home).0[0].uuid, one.uuid);
-    remove(&site, &agents[1], true).unwrap();
+    remove(&site, &agents[1], Keep { auth: true, data: false }).unwrap();
     assert_eq!((fs::read_dir(home.agents()).unwrap().count(), programs(&home)), (0, 0));
+}
+
+#[test]
+fn data_that_is_to_be_kept_lies_among_the_backups_afterwards() {
+    let (dir, home) = home();
+    let site = Site::new(&home, &NobodyKnown);
+    let keep = Keep { auth: false, data: true };
+    register(&home, &staged(&dir, "one")).unwrap();
+    let agent = installed::list(&home).0.remove(0);
+    assert_eq!(remove(&site, &agent, keep).unwrap(), None, "it has written nothing");
+    for expected in ["", "-2"] {
+        register(&home, &staged(&dir, "one")).unwrap();
+        let mut agent = installed::list(&home).0.remove(0);
+        fs::create_dir_all(agent.dir.data()).unwrap();
+        fs::write(agent.dir.data().join("kept"), "data").unwrap();
+        agent.uuid = "u".to_owned();
+        let place = remove(&site, &agent, keep).unwrap().unwrap();
+        assert_eq!(place, home.backups().join(format!("{}-u{expected}", agent.identity)));
+        assert_eq!(fs::read_to_string(place.join("kept")).unwrap(), "data");
+        assert!(installed::list(&home).0.is_empty());
+    }
 }
 
 #[test]

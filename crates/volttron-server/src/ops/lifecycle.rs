@@ -97,16 +97,20 @@ pub async fn stop(session: &Session, agent: &AgentRow) -> Result<(), OpError> {
 }
 
 /// Removes an agent: stops it, deletes its auth entry and its directory. One that somebody else removes at the same time
-/// is removed as well.
-pub async fn remove(session: &Session, agent: &AgentRow) -> Result<(), OpError> {
+/// is removed as well. Gives the place of its data, if that is to be kept and there is any.
+pub async fn remove(session: &Session, agent: &AgentRow, keep_data: bool) -> Result<Option<String>, OpError> {
     let limit = session.patience(STOP_LIMIT);
-    match session.control("remove_agent").arg(&agent.uuid).timeout(limit).send_value().await {
+    let mut call = session.control("remove_agent").arg(&agent.uuid).timeout(limit);
+    if keep_data {
+        call = call.named("keep_data", true);
+    }
+    match call.send_value().await {
         Err(CallError::Remote(error)) => {
             let left = session.control("list_agents").send::<Vec<Value>>().await?;
             let is_left = left.iter().any(|row| row["uuid"] == agent.uuid);
-            if is_left { Err(CallError::Remote(error).into()) } else { Ok(()) }
+            if is_left { Err(CallError::Remote(error).into()) } else { Ok(None) }
         }
-        other => Ok(other.map(drop)?),
+        other => Ok(other?.as_str().map(str::to_owned)),
     }
 }
 
@@ -122,6 +126,9 @@ pub async fn tag(
     agent: &AgentRow,
     tag: Option<&str>,
 ) -> Result<(), OpError> {
+    if let Some(text) = tag {
+        installed::check_tag(text).map_err(|e| OpError::Usage(e.to_string()))?;
+    }
     match session {
         Some(session) => {
             session.control("tag_agent").arg(&agent.uuid).arg(tag).send_value().await?;

@@ -154,6 +154,17 @@ impl InstalledAgent {
     }
 }
 
+/// A tag is cut where nobody can be told; where somebody can, a longer one is refused.
+#[derive(Debug, Error)]
+#[error("a tag has at most {MAX_NAME_CHARS} characters, this one has {0}")]
+pub struct LongTag(pub usize);
+
+/// Checks the length of a tag.
+pub fn check_tag(text: &str) -> Result<(), LongTag> {
+    let chars = text.chars().count();
+    if chars > MAX_NAME_CHARS { Err(LongTag(chars)) } else { Ok(()) }
+}
+
 /// A priority is a whole number from 0 to 99.
 #[derive(Debug, Error)]
 #[error("Priority must be an integer from 0 - 99. Received: {0}.")]

@@ -3,6 +3,7 @@
 //! The files are the business of [`crate::install`]; here they meet the processes. The order is always: prepare everything
 //! while the agent still runs, stop it, change it by one rename, start it again.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use volttron_client::{Cx, Registrar, Request, RpcError};
 use super::agents::{blocking, uuid};
 use super::{Control, change, operators, trial};
 use crate::install::history::History;
-use crate::install::{self, AgentSettings, InstallError, Installed, Pending, Site, StagedAgent};
+use crate::install::{self, AgentSettings, InstallError, Installed, Keep, Pending, Site, StagedAgent};
 use crate::supervisor::InstalledAgent;
 
 pub(super) fn refused(error: InstallError) -> RpcError {
@@ -152,21 +153,22 @@ impl Control {
         Ok(true)
     }
 
-    async fn remove(&self, agent: InstalledAgent, remove_auth: bool) -> Result<(), RpcError> {
+    /// Gives the place of data that was kept.
+    async fn remove(&self, agent: InstalledAgent, keep: Keep) -> Result<Option<PathBuf>, RpcError> {
         // Before its turn: an agent that does not listen takes a while to end, and nobody else is to wait for it.
         self.stop(&agent.uuid).await?;
         let _turn = self.changing.lock().await;
         let Some(agent) = self.supervisor().agent(&agent.uuid) else {
             // Somebody else has removed it meanwhile.
-            return Ok(());
+            return Ok(None);
         };
         self.stop(&agent.uuid).await?;
         let user = std::fs::read_to_string(agent.dir.user_id()).unwrap_or_default();
         let gone = agent.clone();
-        self.on_site(move |site| install::remove(site, &agent, !remove_auth)).await?;
+        let kept = self.on_site(move |site| install::remove(site, &agent, keep)).await?;
         self.supervisor().forget(&gone).await;
         let isolation = self.supervisor().isolation().cloned().filter(|_| !user.trim().is_empty());
-        let Some(isolation) = isolation else { return Ok(()) };
+        let Some(isolation) = isolation else { return Ok(kept) };
         // The agent is gone either way; a user that stays has no files and no process.
         blocking(move || {
             if let Err(error) = isolation.remove(user.trim()) {
@@ -174,7 +176,8 @@ impl Control {
             }
             Ok::<_, String>(())
         })
-        .await
+        .await?;
+        Ok(kept)
     }
 }
 
@@ -202,10 +205,15 @@ pub(super) fn register(b: &mut Registrar<Control>) {
         let (agent, settings) = (s.to_change(&r)?, r.arg::<AgentSettings>("settings")?);
         s.configure(&r.cx, agent, settings, r.caller.user.clone()).await
     });
-    let remove = change("remove_agent").param("uuid").optional("remove_auth", true);
+    let remove = change("remove_agent")
+        .param("uuid")
+        .optional("remove_auth", true)
+        .optional("keep_data", false)
+        .doc("Stops and removes an agent. `keep_data`: moves its data to the home's backups, and says where that is.");
     b.rpc(remove, |s: Arc<Control>, r: Request| async move {
         let agent = s.to_change(&r)?;
-        s.remove(agent, r.arg("remove_auth")?).await
+        let keep = Keep { auth: !r.arg::<bool>("remove_auth")?, data: r.arg("keep_data")? };
+        s.remove(agent, keep).await
     });
     let history = volttron_client::Method::new("agent_history", operators())
         .param("uuid")
