@@ -1,13 +1,14 @@
 //! `vctl backup`, `restore` and `bugreport`: arguments in, progress and what came of it out.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
 
 use super::output::Output;
 use super::{Vctl, render};
-use crate::ops::backup::{AgentNote, PackRequest, Progress, RestoreRequest, Work, pack, restore};
+use crate::ops::backup::{AgentNote, PackRequest, Progress, RestoreRequest, Work, pack, restore, stream};
 use crate::ops::bugreport::{self, Request};
 use crate::ops::doctor::size;
 use crate::ops::{OpError, session};
@@ -22,10 +23,11 @@ use crate::ops::{OpError, session};
     Examples:\n  \
     vctl backup /mnt/usb/site1.tar.gz\n  \
     vctl backup site1.tar.gz --force         replace an earlier one\n  \
-    vctl backup small.tar.gz --no-programs   restore lists what to install again"
+    vctl backup small.tar.gz --no-programs   restore lists what to install again\n  \
+    vctl backup - | ssh host 'cat > site1.tar.gz'"
 )]
 pub struct BackupArgs {
-    /// The archive to write
+    /// The archive to write; `-` is standard output
     file: PathBuf,
     /// Leave out the agents' programs
     #[arg(long)]
@@ -116,21 +118,33 @@ pub(super) async fn backup(vctl: &Vctl, args: BackupArgs, out: &mut Output) -> R
         force: args.force,
         instance_name: session::instance_name(vctl.home()),
     };
-    let packed = watched("Backing up", move |progress| pack(&request, progress), out).await??;
+    let to_output = args.file == Path::new("-");
+    if to_output && out.is_terminal() {
+        return Err(OpError::Usage(
+            "an archive is nothing for a terminal; name a file, or lead it elsewhere: vctl backup - | ..."
+                .to_owned(),
+        ));
+    }
+    let write = move |progress: &Progress| {
+        if to_output { stream(&request, io::stdout().lock(), progress) } else { pack(&request, progress) }
+    };
+    let packed = watched("Backing up", write, out).await??;
     for warning in &packed.warnings {
         out.complain(&format!("backup: warning: {warning}"));
     }
-    let file = args.file.display();
+    let file = if to_output { "standard output".to_owned() } else { args.file.display().to_string() };
+    // Where the archive goes nothing else may.
+    let mut say = |text: &str| if to_output { out.heading(text) } else { out.print(text) };
     if vctl.json {
-        out.print(&render::pretty(&json!({
+        say(&render::pretty(&json!({
             "file": args.file, "archive_bytes": packed.archive_bytes, "bytes": packed.bytes,
             "files": packed.manifest.files.len(), "databases": packed.databases, "programs": packed.manifest.programs,
             "agents": packed.manifest.agents.iter().map(|a| &a.identity).collect::<Vec<_>>(),
             "created": packed.manifest.created, "warnings": packed.warnings,
         })));
     } else {
-        out.line(&format!(
-            "Backed up {} agents, {} files ({}) to {file} ({})",
+        say(&format!(
+            "Backed up {} agents, {} files ({}) to {file} ({})\n",
             packed.manifest.agents.len(),
             packed.manifest.files.len(),
             size(packed.bytes),
@@ -170,12 +184,15 @@ pub(super) async fn bring_back(vctl: &Vctl, args: RestoreArgs, out: &mut Output)
         })));
         return Ok(0);
     }
+    let of_whom = match manifest.instance_name.as_str() {
+        "" => String::new(),
+        name => format!(" of {name}"),
+    };
     let contents = format!(
-        "{} agents, {} files ({}) of {} of {}",
+        "{} agents, {} files ({}){of_whom} of {}",
         manifest.agents.len(),
         manifest.files.len(),
         manifest.size(),
-        manifest.instance_name,
         manifest.created
     );
     if args.check {

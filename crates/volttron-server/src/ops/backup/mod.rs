@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 
 use serde::{Deserialize, Serialize};
 
-pub use pack::{PackRequest, Packed, pack};
+pub use pack::{PackRequest, Packed, pack, stream};
 pub(in crate::ops) use relocate::relocate;
 pub use restore::{RestoreRequest, Restored, restore};
 pub(in crate::ops) use restore::{present, put_in_place, room};

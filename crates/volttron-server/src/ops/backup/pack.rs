@@ -63,13 +63,7 @@ pub struct Packed {
 
 /// Copies a home into an archive.
 pub fn pack(request: &PackRequest, progress: &Progress) -> Result<Packed, BackupError> {
-    let home = request.home.path();
-    if !home.is_dir() {
-        return Err(BackupError::Source {
-            path: home.to_owned(),
-            why: "there is no such directory".to_owned(),
-        });
-    }
+    is_there(request.home.path())?;
     let archive = std::path::absolute(&request.archive).map_err(io_error("find", &request.archive))?;
     if archive.exists() && !request.force {
         return Err(BackupError::Exists(archive));
@@ -77,17 +71,63 @@ pub fn pack(request: &PackRequest, progress: &Progress) -> Result<Packed, Backup
     let beside = archive.parent().unwrap_or(Path::new("/")).to_owned();
     // What is installed and the rules about it stay together as long as it is held.
     let _lock = lock(&request.home)?;
-    let mut contents = collect(home, request.programs, &archive)?;
-    progress.begin(contents.files.iter().map(|f| f.size).sum());
-
     let workplace = Workplace::open(&archive, "writing")?;
     // Readable by its owner only, from the first byte on.
     let temp = temporary_in(workplace.path()).map_err(io_error("write in", &beside))?;
-    let zip = GzEncoder::new(BufWriter::new(temp.as_file()), Compression::fast());
+    let place = Place { archive: &archive, scratch: workplace.path() };
+    let mut packed = write(request, &place, temp.as_file(), progress)?;
+    temp.as_file().sync_all().map_err(io_error("write", &archive))?;
+    let persisted = if request.force { temp.persist(&archive) } else { temp.persist_noclobber(&archive) };
+    persisted.map_err(|e| match e.error.kind() {
+        io::ErrorKind::AlreadyExists => BackupError::Exists(archive.clone()),
+        _ => BackupError::Io { action: "write", path: archive.clone(), source: e.error },
+    })?;
+    fs::File::open(&beside).and_then(|dir| dir.sync_all()).map_err(io_error("write in", &beside))?;
+    packed.archive_bytes = fs::metadata(&archive).map_or(0, |meta| meta.len());
+    Ok(packed)
+}
+
+/// Copies a home into an archive that goes where `out` leads, as it is made. One that is cut short lacks its list, and
+/// is no backup.
+pub fn stream(request: &PackRequest, out: impl Write, progress: &Progress) -> Result<Packed, BackupError> {
+    is_there(request.home.path())?;
+    let _lock = lock(&request.home)?;
+    let scratch = std::env::temp_dir().join("volttron-backup");
+    let workplace = Workplace::open(&scratch, "copying")?;
+    let place = Place { archive: Path::new("standard output"), scratch: workplace.path() };
+    write(request, &place, out, progress)
+}
+
+fn is_there(home: &Path) -> Result<(), BackupError> {
+    if home.is_dir() {
+        return Ok(());
+    }
+    Err(BackupError::Source { path: home.to_owned(), why: "there is no such directory".to_owned() })
+}
+
+/// Where an archive is written.
+struct Place<'a> {
+    /// What it is called.
+    archive: &'a Path,
+    /// A directory for copies on the way.
+    scratch: &'a Path,
+}
+
+/// Writes everything, while nobody installs anything.
+fn write(
+    request: &PackRequest,
+    place: &Place<'_>,
+    out: impl Write,
+    progress: &Progress,
+) -> Result<Packed, BackupError> {
+    let home = request.home.path();
+    let mut contents = collect(home, request.programs, place.archive)?;
+    progress.begin(contents.files.iter().map(|f| f.size).sum());
+    let zip = GzEncoder::new(BufWriter::new(Tally { out, bytes: 0 }), Compression::fast());
     let mut writer = Writer {
         tar: Builder::new(zip),
-        scratch: workplace.path().to_owned(),
-        archive: archive.clone(),
+        scratch: place.scratch.to_owned(),
+        archive: place.archive.to_owned(),
         progress,
     };
     let version = crate::platform::VERSION.to_owned();
@@ -121,17 +161,10 @@ pub fn pack(request: &PackRequest, progress: &Progress) -> Result<Packed, Backup
         interpreters: contents.interpreters,
     };
     writer.json(TAIL, &manifest)?;
-    writer.finish()?;
-    temp.as_file().sync_all().map_err(io_error("write", &archive))?;
-    let persisted = if request.force { temp.persist(&archive) } else { temp.persist_noclobber(&archive) };
-    persisted.map_err(|e| match e.error.kind() {
-        io::ErrorKind::AlreadyExists => BackupError::Exists(archive.clone()),
-        _ => BackupError::Io { action: "write", path: archive.clone(), source: e.error },
-    })?;
-    fs::File::open(&beside).and_then(|dir| dir.sync_all()).map_err(io_error("write in", &beside))?;
+    let archive_bytes = writer.finish()?.get_ref().bytes;
     Ok(Packed {
         bytes: manifest.files.iter().map(|f| f.size).sum(),
-        archive_bytes: fs::metadata(&archive).map_or(0, |meta| meta.len()),
+        archive_bytes,
         manifest,
         databases,
         warnings: contents.warnings,
@@ -347,9 +380,29 @@ impl<W: Write> Writer<'_, W> {
         Ok(Self::listed(found, size, format!("{:x}", counted.hash.finalize())))
     }
 
-    fn finish(self) -> Result<(), BackupError> {
+    fn finish(self) -> Result<W, BackupError> {
         let failed = self.failed();
-        self.tar.into_inner().and_then(GzEncoder::finish).and_then(|mut rest| rest.flush()).map_err(failed)
+        let mut out = self.tar.into_inner().and_then(GzEncoder::finish).map_err(&failed)?;
+        out.flush().map_err(failed)?;
+        Ok(out)
+    }
+}
+
+/// Counts what is written.
+struct Tally<W> {
+    out: W,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Tally<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 
