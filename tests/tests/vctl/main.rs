@@ -6,3 +6,4 @@ mod json;
 mod mask;
 mod said;
 mod script;
+mod usage;

@@ -281,6 +281,9 @@ pub enum Command {
         /// Remove several agents, and data, without asking
         #[arg(short, long)]
         force: bool,
+        /// Move the agent's data to the directory backups of the home instead of deleting it
+        #[arg(long)]
+        keep_data: bool,
     },
     /// Forget the exit codes of removed agents
     Clear {
@@ -495,6 +498,19 @@ impl Command {
     /// Whether it cannot be carried out without the settings of the home.
     pub fn needs_settings(&self) -> bool {
         !matches!(self, Self::Care(_))
+    }
+
+    /// Whether there is nothing to do, or to show, without a home that is there.
+    pub fn needs_home(&self) -> bool {
+        !matches!(
+            self,
+            Self::Care(_)
+                | Self::Apply(_)
+                | Self::New(_)
+                | Self::Man(_)
+                | Self::Completions(_)
+                | Self::Auth { command: AuthVerb::Rules(_) }
+        )
     }
 
     /// The word in messages.

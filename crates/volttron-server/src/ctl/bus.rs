@@ -12,6 +12,7 @@ use volttron_client::{CallError, Publication, PublishError};
 use super::numbers::{seconds_of, whole};
 use super::output::Output;
 use super::{Vctl, render};
+use crate::codes::Code;
 use crate::ops::{OpError, Session, rpc};
 
 /// How often a command that listens looks whether the platform is still there.
@@ -168,7 +169,9 @@ pub(super) async fn subscribe(vctl: &Vctl, args: &SubscribeArgs, out: &mut Outpu
 pub(super) fn missed(seen: u64, wanted: Option<u64>, seconds: Option<f64>, out: &mut Output) -> u8 {
     let Some(wanted) = wanted.filter(|wanted| seen < *wanted && !out.reader_gone()) else { return 0 };
     let time = seconds.map(|seconds| format!(" in {seconds} s")).unwrap_or_default();
-    out.complain(&format!("{seen} of {wanted} messages came{time}"));
+    let text = format!("{seen} of {wanted} messages came{time}");
+    out.complain(&text);
+    out.describe(&text, Code::CallTimeout, 75);
     75
 }
 

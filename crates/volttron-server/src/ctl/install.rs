@@ -1,6 +1,6 @@
 //! `vctl install`: options in, report out.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::args::{BuildArgs, InstallArgs, TrialArgs};
 use super::output::Output;
@@ -27,9 +27,7 @@ pub(super) async fn install(vctl: &Vctl, args: InstallArgs, out: &mut Output) ->
         // Scripts know it with this indent.
         out.print(&render::indented(&Value::Object(object), 4));
     } else if csv {
-        let value = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
-        out.line(&object.keys().cloned().collect::<Vec<_>>().join(","));
-        out.line(&object.values().map(value).collect::<Vec<_>>().join(","));
+        out.print(&as_csv(&object));
     } else {
         out.line(&text);
     }
@@ -39,6 +37,16 @@ pub(super) async fn install(vctl: &Vctl, args: InstallArgs, out: &mut Output) ->
     let runs = report.came.as_ref().is_none_or(|came| manage::report_start(&report.agent, came, wait, out));
     // With `--json` the object says that it did not start.
     Ok(u8::from(!runs && !vctl.json))
+}
+
+/// A line of keys and a line of values.
+fn as_csv(object: &Map<String, Value>) -> String {
+    let value = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    // Writing to memory does not fail.
+    let _ = writer.write_record(object.keys());
+    let _ = writer.write_record(object.values().map(value));
+    String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
 }
 
 fn request(vctl: &Vctl, args: InstallArgs) -> Result<Request, OpError> {
@@ -135,5 +143,19 @@ pub(super) fn running(report: &Report) -> String {
         Some(Came::Up { pid } | Came::Silent { pid }) => format!(", which runs [{pid}]"),
         Some(Came::Ended { code, .. }) => format!(", which failed to start as well (status {code})"),
         Some(Came::NotLaunched { why }) => format!(", which failed to start as well: {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_with_commas_and_quotes_stay_one_field() {
+        let object = json!({"agent_uuid": "u", "tag": "x, \"y\"", "enabling": true});
+        let text = as_csv(object.as_object().unwrap());
+        assert_eq!(text, "agent_uuid,tag,enabling\nu,\"x, \"\"y\"\"\",true\n");
     }
 }

@@ -29,6 +29,7 @@ mod render;
 mod rpc;
 mod run;
 mod selection;
+mod settings;
 mod show;
 mod signals;
 mod top;
@@ -40,7 +41,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
-use volttron_utils::config::OptionFile;
 use volttron_utils::home::{Home, expand};
 use volttron_utils::json::python;
 
@@ -48,7 +48,7 @@ use args::{AuthVerb, Cli, Command, Global};
 use output::Output;
 use signals::Interruption;
 
-use crate::codes::Coded;
+use crate::codes::{Code, Coded};
 use crate::logging::config::LogConfig;
 use crate::logging::rotation::Rotation;
 use crate::logging::{self, Handler, Levels, Log, Setup};
@@ -69,25 +69,31 @@ pub fn main(command_line: impl IntoIterator<Item = OsString>) -> ExitCode {
     if complete::answer(&command_line) {
         return ExitCode::SUCCESS;
     }
+    let json = command_line.iter().any(|word| word == "--json");
     let cli = match Cli::try_parse_from(command_line.into_iter().map(old_spelling)) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to stdout and are a success; a closed pipe is nobody's fault.
             let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            if code != 0 && json {
+                let text = error.render().to_string();
+                Output::new(true).describe(text.trim_end().trim_start_matches("error: "), Code::Usage, code);
+            }
+            return ExitCode::from(code);
         }
     };
-    let Some(command) = cli.command else {
+    if cli.command.is_none() && !cli.global.show_config {
         let _ = Cli::command().print_help();
         return ExitCode::SUCCESS;
-    };
+    }
     let mut out = Output::new(cli.global.json);
-    let word = command.word();
-    let outcome = Vctl::new(&cli.global, &command).and_then(|vctl| {
-        if cli.global.show_config {
+    let word = cli.command.as_ref().map_or("show-config", Command::word);
+    let outcome = Vctl::new(&cli.global, cli.command.as_ref()).and_then(|vctl| {
+        let Some(command) = cli.command.filter(|_| !cli.global.show_config) else {
             out.print(&vctl.show_config(&cli.global));
             return Ok(0);
-        }
+        };
         let log = open_log(&cli.global, &mut out)?;
         let outcome = run(&vctl, command, &mut out);
         if let Some(log) = log {
@@ -227,7 +233,9 @@ async fn dispatch(vctl: &Vctl, command: Command, out: &mut Output) -> Result<u8,
         Command::Tag { agent, tag, remove, filters } => {
             manage::tag(vctl, &agent, tag.as_deref(), remove, filters.into(), out).await
         }
-        Command::Remove { selection, force } => manage::remove(vctl, &selection, force, out).await,
+        Command::Remove { selection, force, keep_data } => {
+            manage::remove(vctl, &selection, force, keep_data, out).await
+        }
         Command::Clear { all } => manage::clear(vctl, all).await,
         Command::Shutdown { platform, keep_agents } => {
             manage::shutdown(vctl, platform, keep_agents, out).await
@@ -251,31 +259,26 @@ struct Vctl {
 }
 
 impl Vctl {
-    fn new(global: &Global, command: &Command) -> Result<Self, OpError> {
+    fn new(global: &Global, command: Option<&Command>) -> Result<Self, OpError> {
         let home = match &global.vhome {
             Some(path) => Home::new(expand(&path.to_string_lossy())),
             None => Home::from_env(),
         }
         .map_err(|e| OpError::Usage(e.to_string()))?;
-        let mut files = Vec::new();
-        if std::env::var_os("SKIP_VOLTTRON_CONFIG").is_none() {
-            let own = OptionFile::load_or_empty(&home.config_file());
-            // What is wrong with it is for some commands to tell.
-            files.push(if command.needs_settings() { own } else { Ok(own.unwrap_or_default()) });
+        // The variable may name a home that is still to be made; what is typed may be mistyped.
+        let is_missing = global.vhome.is_some() && !home.path().is_dir() && global.vip_address.is_none();
+        if is_missing && command.is_some_and(Command::needs_home) {
+            let path = home.path().display();
+            return Err(OpError::Usage(format!("--vhome {path}: there is no such directory")));
         }
-        files.extend(global.config.iter().map(|path| OptionFile::load(path)));
-        let files =
-            files.into_iter().collect::<Result<Vec<_>, _>>().map_err(|e| OpError::Usage(e.to_string()))?;
-        // Settings before any section are the server's as well; only sections of ours count for the address.
-        let setting = |key| files.iter().rev().find_map(|f| own_setting(f, key));
-        let typed = setting("timeout").and_then(|text| text.parse().ok());
-        let given = global.timeout.or(typed);
+        let settings = settings::read(&home, global, command.is_none_or(Command::needs_settings))?;
+        let given = global.timeout.or(settings.timeout);
         let timeout = match given {
             Some(number) => Duration::try_from_secs_f64(number)
                 .map_err(|e| OpError::Usage(format!("--timeout {number}: {e}")))?,
             None => DEFAULT_TIMEOUT,
         };
-        let address = global.vip_address.clone().or_else(|| setting("vip-address"));
+        let address = global.vip_address.clone().or(settings.address);
         let target = Target { home, address, timeout, timeout_is_given: given.is_some() };
         Ok(Self { target, json: global.json, verbose: global.verbose > 0 })
     }
@@ -308,10 +311,4 @@ impl Vctl {
     async fn connect_if_running(&self) -> Result<Option<Session>, OpError> {
         if self.target.is_running() { self.connect().await.map(Some) } else { Ok(None) }
     }
-}
-
-fn own_setting(file: &OptionFile, key: &str) -> Option<String> {
-    let ours = |section: &str| section == "global" || section == "volttron-ctl";
-    let entry = file.entries().iter().rev().find(|e| e.key == key && e.section.as_deref().is_some_and(ours));
-    entry.map(volttron_utils::config::Entry::value)
 }

@@ -15,12 +15,11 @@ use crate::ops::{OpError, Session};
 /// The one agent that is meant.
 async fn one(vctl: &Vctl, session: &Session, pattern: &str, filters: Filters) -> Result<AgentRow, OpError> {
     let all = agents::list(vctl.home(), Some(session)).await?;
-    let mut chosen = agents::choose(&all, &[pattern.to_owned()], filters);
-    match (chosen.agents.pop(), chosen.agents.is_empty(), chosen.ambiguous.first()) {
-        (Some(agent), true, _) => Ok(agent),
-        (None, _, None) => Err(OpError::Selection(format!("agent not found: {pattern}"))),
-        (_, _, Some(text)) => Err(OpError::Selection(text.clone())),
-        _ => Err(OpError::Selection("multiple agents selected".to_owned())),
+    let chosen = agents::choose(&all, &[pattern.to_owned()], filters);
+    match chosen.agents.as_slice() {
+        [agent] => Ok(agent.clone()),
+        [] if chosen.ambiguous.is_empty() => Err(OpError::Selection(format!("agent not found: {pattern}"))),
+        several => Err(manage::several_fit(pattern, several, &chosen.ambiguous)),
     }
 }
 

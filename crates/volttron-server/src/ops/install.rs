@@ -14,7 +14,7 @@ use super::versions::{self, RolledBack};
 use super::{OpError, Session};
 use crate::install::history::Terms;
 use crate::install::{self, Build, InstallError, Installed, Then, Wanted};
-use crate::supervisor::installed::check_priority;
+use crate::supervisor::installed::{check_priority, check_tag};
 
 /// How long the platform may take to stop the agent that is replaced and to store the new one.
 const REGISTER_LIMIT: Duration = Duration::from_mins(3);
@@ -141,6 +141,9 @@ pub async fn run(
 ) -> Result<Report, OpError> {
     if let Some(priority) = &request.priority {
         check_priority(priority).map_err(|e| OpError::Usage(e.to_string()))?;
+    }
+    if let Some(tag) = &request.tag {
+        check_tag(tag).map_err(|e| OpError::Usage(e.to_string()))?;
     }
     let source = install::recognise(&request.path, request.kind, request.registry.clone())?;
     let wanted = Wanted {

@@ -10,7 +10,7 @@ use super::install::{self, Report, Request};
 use super::lifecycle::{self, Came};
 use super::{OpError, Session};
 use crate::install::history::{Event, Outcome, Terms};
-use crate::install::{InstallError, Installed, Kind, Registry};
+use crate::install::{Installed, Kind, Registry};
 
 /// Pause between two looks at a version on trial.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -201,7 +201,7 @@ pub async fn roll_back(
 }
 
 /// `60`, `60s`, `2m` or `1h` in seconds.
-pub fn period(text: &str) -> Result<f64, InstallError> {
+pub fn period(text: &str) -> Result<f64, OpError> {
     let (number, factor) = match text.char_indices().last() {
         Some((at, 's')) => (&text[..at], 1.0),
         Some((at, 'm')) => (&text[..at], 60.0),
@@ -210,7 +210,7 @@ pub fn period(text: &str) -> Result<f64, InstallError> {
     };
     match number.parse::<f64>() {
         Ok(number) if number.is_finite() && number > 0.0 => Ok(number * factor),
-        _ => Err(InstallError::Config(format!("{text} is no period; write 60s, 2m or 1h"))),
+        _ => Err(OpError::Usage(format!("{text} is no period; write 60s, 2m or 1h"))),
     }
 }
 
