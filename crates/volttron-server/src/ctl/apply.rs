@@ -25,7 +25,6 @@ const MAX_SHOWN: usize = 200;
 const MAX_DETAILS: usize = 40;
 /// How long an agent may take to report its health.
 const WAIT: Duration = Duration::from_secs(15);
-
 /// Mode of what is exported: configurations are nobody else's.
 const MODE: u32 = 0o600;
 
@@ -261,7 +260,7 @@ fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), OpError> {
     let is_device = fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir());
     let written = if is_device {
         fs::write(path, bytes).map(|()| true)
-    } else if force {
+    } else if force || path.is_dir() {
         files::write_atomic(path, bytes, MODE).map(|()| true)
     } else {
         files::write_new(path, bytes, MODE)
