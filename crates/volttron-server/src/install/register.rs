@@ -155,8 +155,8 @@ pub struct Pending {
     uuid: String,
     what: Prepared,
     replaced: Option<String>,
-    /// The agent's entry may be missing, or have another key.
-    admits: bool,
+    /// The key of an agent whose entry may be missing, or have another one.
+    admits: Option<PublicKey>,
     _lock: FileLock,
 }
 
@@ -202,7 +202,7 @@ fn prepare(
     let (identity, existing) = choose_identity(site.home, staged)?;
     let mut manifest = manifest(staged, store::store_program(site, staged)?);
     let replaced = existing.as_ref().filter(|a| a.manifest.is_some()).map(|a| a.name.clone());
-    let mut admits = false;
+    let mut admits = None;
     let (uuid, what) = match (existing, damaged(site.home, &identity)) {
         (Some(agent), _) if agent.manifest.is_some() => {
             let starts = starts(&agent);
@@ -213,8 +213,8 @@ fn prepare(
             (agent.uuid, change.map_or(Prepared::Nothing, Prepared::Change))
         }
         (None, Some(dir)) => {
-            admits = true;
-            let (uuid, change) = prepare_again(site, staged, &manifest, &dir)?;
+            let (uuid, change, key) = prepare_again(site, staged, &manifest, &dir)?;
+            admits = key;
             (uuid, Prepared::Change(change))
         }
         (older, _) => {
@@ -233,7 +233,7 @@ impl Pending {
             uuid: agent.uuid.clone(),
             what: Prepared::Change(change),
             replaced: Some(agent.name.clone()),
-            admits: false,
+            admits: None,
             _lock: lock,
         }
     }
@@ -245,6 +245,9 @@ impl Pending {
 
     /// Makes it. What is not complete when this fails is undone, or finished later.
     pub fn commit(self, site: &Site<'_>) -> Result<Installed, InstallError> {
+        if let Some(key) = self.admits {
+            site.auth.admit(&self.identity, key).map_err(InstallError::Auth)?;
+        }
         let made = match &self.what {
             Prepared::Nothing => Ok(()),
             Prepared::Change(change) => change.commit(site),
@@ -259,9 +262,6 @@ impl Pending {
             _ => {}
         }
         let keys = keystore::load(&site.home.agent(&self.identity).keystore())?;
-        if self.admits {
-            site.auth.admit(&self.identity, keys.public).map_err(InstallError::Auth)?;
-        }
         Ok(Installed {
             uuid: self.uuid,
             identity: self.identity,
@@ -343,7 +343,7 @@ fn prepare_again(
     staged: &StagedAgent,
     manifest: &Manifest,
     dir: &AgentDir,
-) -> Result<(String, Change), InstallError> {
+) -> Result<(String, Change, Option<PublicKey>), InstallError> {
     let kept = fs::read_to_string(dir.uuid()).ok().and_then(|text| text.trim().parse::<uuid::Uuid>().ok());
     let uuid = kept.unwrap_or_else(uuid::Uuid::new_v4).to_string();
     let mut history = History::load(dir);
@@ -351,7 +351,8 @@ fn prepare_again(
     history.note(What::Install, manifest, &staged.installed_by, Outcome::Done, "");
     site.make_dir(&dir.data())?;
     let change = Change::begin(site, dir)?;
-    put_keys(site, &change, dir, staged)?;
+    let new = put_keys(site, &change, dir, staged)?;
+    let key = new.or_else(|| keystore::load(&dir.keystore()).ok().map(|keys| keys.public));
     let config = staged.config.as_deref().or_else(|| (!dir.config().exists()).then_some("{}"));
     for (path, text, mode) in [
         (dir.uuid(), Some(&*uuid), 0o644),
@@ -366,16 +367,16 @@ fn prepare_again(
             change.put(site, &path, text, mode)?;
         }
     }
-    Ok((uuid, change))
+    Ok((uuid, change, key))
 }
 
-/// A new key for an agent whose keystore is missing or damaged; the damaged one is kept beside. Tells whether it is so.
+/// A new key for an agent whose keystore is missing or damaged; the damaged one is kept beside.
 fn put_keys(
     site: &Site<'_>,
     change: &Change,
     dir: &AgentDir,
     staged: &StagedAgent,
-) -> Result<bool, InstallError> {
+) -> Result<Option<PublicKey>, InstallError> {
     let path = dir.keystore();
     match keystore::load(&path) {
         Err(KeystoreError::Missing(_)) => {}
@@ -384,12 +385,12 @@ fn put_keys(
             change.put(site, &files::free_name(&path, "damaged"), &text, 0o600)?;
         }
         // What cannot be read may be good.
-        Ok(_) | Err(_) => return Ok(false),
+        Ok(_) | Err(_) => return Ok(None),
     }
     let keys = staged.keys.clone().unwrap_or_else(KeyPair::generate);
     change.put(site, &path, &keystore::render(&keys), 0o600)?;
     tracing::warn!("{} was not usable; the agent gets a new key", path.display());
-    Ok(true)
+    Ok(Some(keys.public))
 }
 
 /// The decisive rename, then the rest; undone where the rest cannot be.

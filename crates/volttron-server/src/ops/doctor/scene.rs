@@ -11,6 +11,7 @@ use std::time::Duration;
 use volttron_utils::home::Home;
 
 use super::{Target, quoted, shown};
+use crate::background::ROTATE;
 use crate::codes::{Code, Coded};
 use crate::options::Options;
 use crate::processes;
@@ -162,7 +163,12 @@ fn options_of(words: &[OsString], home: &Home) -> String {
         match &*word {
             "--vhome" => drop(words.next()),
             "-v" => {}
-            "-l" if words.peek().is_some_and(|next| **next == *log.to_string_lossy()) => drop(words.next()),
+            "-l" if words.peek().is_some_and(|next| **next == *log.to_string_lossy()) => {
+                words.next();
+                for added in ROTATE {
+                    words.next_if(|word| *word == added);
+                }
+            }
             other if other.starts_with("--vhome=") => {}
             other => kept.push(quoted(other)),
         }
@@ -195,6 +201,7 @@ mod tests {
             options_of(&words, &home)
         };
         assert_eq!(kept("--vhome /h -v -l /h/volttron.log"), "");
+        assert_eq!(kept("--vhome /h -v -l /h/volttron.log --log-rotate 10M"), "");
         assert_eq!(kept("-vv --vhome=/h -l /var/log/v.log --autostart"), "-vv -l /var/log/v.log --autostart");
     }
 
