@@ -1,5 +1,6 @@
 //! `auth admit`: installed agents get the entries and the keys that they need to connect.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -40,9 +41,9 @@ pub async fn admit(rules: &Rules<'_>, home: &Home, identities: &[String]) -> Res
         let (identity, key) = (&agent.identity, keys.public.to_string());
         let_in(rules, identity, &key).await?;
         let which = if new { "a new key" } else { "its key" };
-        stdout.push_str(&format!("admitted {identity} with {which} {key}\n"));
+        let _ = writeln!(stdout, "admitted {identity} with {which} {key}");
         if let Some(path) = &kept {
-            stdout.push_str(&format!("the damaged keystore is kept as {}\n", path.display()));
+            let _ = writeln!(stdout, "the damaged keystore is kept as {}", path.display());
         }
         done.push(json!({"identity": identity, "publickey": key, "new_key": new, "kept": kept}));
     }

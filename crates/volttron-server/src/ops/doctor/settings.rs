@@ -17,7 +17,11 @@ pub(super) fn settings(scene: &Scene, report: &mut Report) {
             text.split_once("(line ").and_then(|(_, rest)| rest.split(')').next()?.parse().ok()).unwrap_or(1);
         let why = "the platform does not start with this".to_owned();
         // Of another file.
-        let fix = if *code == Code::LogConfig { format!("volttron --vhome {} --check-config", shown(scene.home.path())) } else { edit(line) };
+        let fix = if *code == Code::LogConfig {
+            format!("volttron --vhome {} --check-config", shown(scene.home.path()))
+        } else {
+            edit(line)
+        };
         report.fault(*code, path.display().to_string(), [text.clone(), why, fix]);
     }
     for unknown in options::unknown_keys(&scene.home.config_file()) {
