@@ -22,7 +22,7 @@ const LINES: usize = 8;
 const TAIL_MAX_BYTES: u64 = 64 * 1024;
 /// How the log rotates if nobody has said so: nobody looks after what runs in the background, and with `log-keep` as it is
 /// this is 80 MiB at most.
-const ROTATE: [&str; 2] = ["--log-rotate", "10M"];
+pub(crate) const ROTATE: [&str; 2] = ["--log-rotate", "10M"];
 /// How the program begins its last words.
 const LAST_WORDS: &str = "volttron: error: ";
 

@@ -36,6 +36,20 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     sync_dir(to)
 }
 
+/// A name beside `path` that nothing has yet: `<path>.<word>`, else `<path>.<word>.2` and so on.
+pub fn free_name(path: &Path, word: &str) -> PathBuf {
+    let mut number = 1_u64;
+    loop {
+        let mut name = path.as_os_str().to_owned();
+        name.push(if number == 1 { format!(".{word}") } else { format!(".{word}.{number}") });
+        let free = PathBuf::from(name);
+        if free.symlink_metadata().is_err() {
+            return free;
+        }
+        number += 1;
+    }
+}
+
 /// Removes a file durably. A file that is not there is fine.
 pub fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {

@@ -64,6 +64,7 @@ const READS: &[(&str, &str)] = &[
     ("auth publickey", "publickey"),
     ("auth serverkey", "serverkey"),
     ("auth keypair", "keypair"),
+    ("auth admit pump", "admitted"),
     ("auth remote list", "remote"),
     ("auth why pump", "why"),
     ("auth why pump control.tag_agent", "why"),

@@ -28,14 +28,19 @@ pub fn admit(file: &mut AuthFile, identity: &str, key: PublicKey) -> Result<(), 
     if known {
         return Ok(());
     }
-    let stores = if identity == PLATFORM_AGENT { "/.*/" } else { identity };
-    let entry = Entry::curve(identity, &key)
-        .with_capability("edit_config_store", json!({"identity": stores}))
-        .with_comment(COMMENT);
+    let entry = entry_of(identity, &key);
     entry.validate()?;
     // Not `add`: the key may have an entry of another name, which admits it but grants this identity nothing.
     file.put_by_user_id(entry);
     Ok(())
+}
+
+/// The entry of an agent that nobody has granted anything to.
+pub fn entry_of(identity: &str, key: &str) -> Entry {
+    let stores = if identity == PLATFORM_AGENT { "/.*/" } else { identity };
+    Entry::curve(identity, key)
+        .with_capability("edit_config_store", json!({"identity": stores}))
+        .with_comment(COMMENT)
 }
 
 /// Forgets every entry with the key of a removed agent. Returns how many there were.

@@ -127,6 +127,7 @@ codes! {
     HomeMissing = 3001, "There is no home";
     HomeReadOnly = 3002, "The home is not writable";
     HomeOpen = 3003, "Others may change the home";
+    OtherUser = 3004, "The home belongs to another user";
     DiskFull = 3011, "The disk is nearly full";
     SlowDisk = 3012, "The disk is slow to keep what it is given";
     CheckUnfinished = 3013, "A check did not end in time";

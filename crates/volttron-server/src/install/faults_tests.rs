@@ -192,3 +192,42 @@ fn a_power_cut_or_a_full_disk_at_any_step_leaves_the_old_version_or_the_new_one(
         }
     }
 }
+
+/// An agent of which nothing but its data, its configuration and its uuid is whole.
+fn damaged() -> World {
+    let world = prepared(&["1"]);
+    let dir = world.home.agent("pump");
+    fs::write(dir.launch(), "{").unwrap();
+    fs::write(dir.keystore(), "{ key").unwrap();
+    world
+}
+
+#[test]
+fn a_damaged_agent_is_installed_again_and_loses_nothing_at_any_step() {
+    let world = damaged();
+    let uuid = fs::read_to_string(world.home.agent("pump").uuid()).unwrap();
+    let gentle = StagedAgent { force: false, ..world.staged("2") };
+    assert!(matches!(stage(&world.site(), &gentle, |_| true), Err(InstallError::IdentityExists(_))));
+    let disk = FaultyDisk::new(Fault::Before(usize::MAX));
+    world.install(&Site { disk: &disk, ..world.site() }, "2").unwrap();
+    assert_eq!(world.installed().as_deref(), Some("2"));
+    let agent = installed::list(&world.home).0.remove(0);
+    assert_eq!(agent.uuid, uuid);
+    assert_eq!(fs::read_to_string(agent.dir.path().join("keystore.json.damaged")).unwrap(), "{ key");
+    for n in 0..disk.operations() {
+        for fault in [Fault::Before(n), Fault::Within(n), Fault::After(n), Fault::Full(n)] {
+            let world = damaged();
+            let done = world.install(&Site { disk: &FaultyDisk::new(fault), ..world.site() }, "2");
+            repair(&world.site()).unwrap();
+            let (agents, skipped) = installed::list(&world.home);
+            assert_eq!(agents.len() + skipped.len(), 1, "{fault:?}");
+            if agents.is_empty() {
+                assert!(done.is_err(), "{fault:?}");
+                world.install(&world.site(), "2").unwrap();
+            }
+            assert_eq!(world.installed().as_deref(), Some("2"), "{fault:?}");
+            let kept = fs::read_to_string(world.home.agent("pump").data().join("kept"));
+            assert_eq!(kept.unwrap(), "data", "{fault:?}");
+        }
+    }
+}

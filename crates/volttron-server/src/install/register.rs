@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use volttron_utils::files::{FileLock, TEMP_PREFIX};
+use volttron_utils::files::{self, FileLock, TEMP_PREFIX};
 use volttron_utils::home::{AgentDir, Home};
 use volttron_utils::identity;
-use volttron_utils::keys::{KeyPair, PublicKey, keystore};
+use volttron_utils::keys::keystore::{self, KeystoreError};
+use volttron_utils::keys::{KeyPair, PublicKey};
 use volttron_utils::time::format_timestamp;
 
 use super::change::Change;
@@ -113,7 +114,9 @@ pub fn choose_identity(
     let (agents, _) = installed::list(home);
     let default = format!("{}-{}_{{n}}", staged.package, staged.version);
     let template = staged.identity.as_deref().or(staged.default_identity.as_deref()).unwrap_or(&default);
-    let taken = |candidate: &str| agents.iter().any(|a| a.identity == candidate);
+    let taken = |candidate: &str| {
+        agents.iter().any(|a| a.identity == candidate) || damaged(home, candidate).is_some()
+    };
     let chosen = if template.contains("{n}") {
         // One number more than there are agents is enough for one of them to be free.
         let mut candidates = (1..=agents.len() + 1).map(|n| template.replace("{n}", &n.to_string()));
@@ -129,11 +132,20 @@ pub fn choose_identity(
     if identity::reserved_for_install(&chosen) {
         return bad(format!("the identity '{chosen}' belongs to the platform"));
     }
-    match agents.into_iter().find(|a| a.identity == chosen) {
-        Some(_) if !staged.force && staged.identity.is_none() => Err(InstallError::DefaultTaken(chosen)),
-        Some(_) if !staged.force => Err(InstallError::IdentityExists(chosen)),
-        existing => Ok((chosen, existing)),
+    match (taken(&chosen), staged.force) {
+        (true, false) if staged.identity.is_none() => Err(InstallError::DefaultTaken(chosen)),
+        (true, false) => Err(InstallError::IdentityExists(chosen)),
+        _ => {
+            let existing = agents.into_iter().find(|a| a.identity == chosen);
+            Ok((chosen, existing))
+        }
     }
+}
+
+/// The directory that an agent of this identity would have, if one is there that is no agent (any more).
+fn damaged(home: &Home, identity: &str) -> Option<AgentDir> {
+    let dir = home.agent(identity);
+    (dir.path().is_dir() && installed::read(dir.path()).is_err()).then_some(dir)
 }
 
 /// An installation that is prepared and not made. While it exists, nobody else installs in this home.
@@ -143,6 +155,8 @@ pub struct Pending {
     uuid: String,
     what: Prepared,
     replaced: Option<String>,
+    /// The key of an agent whose entry may be missing, or have another one.
+    admits: Option<PublicKey>,
     _lock: FileLock,
 }
 
@@ -188,18 +202,27 @@ fn prepare(
     let (identity, existing) = choose_identity(site.home, staged)?;
     let mut manifest = manifest(staged, store::store_program(site, staged)?);
     let replaced = existing.as_ref().filter(|a| a.manifest.is_some()).map(|a| a.name.clone());
-    let (uuid, what) = match existing {
-        Some(agent) if agent.manifest.is_some() => {
+    let mut admits = None;
+    let (uuid, what) = match (existing, damaged(site.home, &identity)) {
+        (Some(agent), _) if agent.manifest.is_some() => {
             let starts = starts(&agent);
             let change = prepare_upgrade(site, &agent, staged, &mut manifest, starts)?;
+            if let Some(change) = &change {
+                admits = put_keys(site, change, &agent.dir, staged)?;
+            }
             (agent.uuid, change.map_or(Prepared::Nothing, Prepared::Change))
         }
-        older => {
+        (None, Some(dir)) => {
+            let (uuid, change, key) = prepare_again(site, staged, &manifest, &dir)?;
+            admits = key;
+            (uuid, Prepared::Change(change))
+        }
+        (older, _) => {
             let (uuid, dir) = prepare_new(site, staged, &manifest, older.as_ref())?;
             (uuid, Prepared::New(dir))
         }
     };
-    Ok(Pending { identity, uuid, what, replaced, _lock: lock })
+    Ok(Pending { identity, uuid, what, replaced, admits, _lock: lock })
 }
 
 impl Pending {
@@ -210,6 +233,7 @@ impl Pending {
             uuid: agent.uuid.clone(),
             what: Prepared::Change(change),
             replaced: Some(agent.name.clone()),
+            admits: None,
             _lock: lock,
         }
     }
@@ -221,6 +245,9 @@ impl Pending {
 
     /// Makes it. What is not complete when this fails is undone, or finished later.
     pub fn commit(self, site: &Site<'_>) -> Result<Installed, InstallError> {
+        if let Some(key) = self.admits {
+            site.auth.admit(&self.identity, key).map_err(InstallError::Auth)?;
+        }
         let made = match &self.what {
             Prepared::Nothing => Ok(()),
             Prepared::Change(change) => change.commit(site),
@@ -307,6 +334,63 @@ pub(super) fn prepare_new(
     }
     site.write(&dir.launch(), &to_text(manifest), 0o644)?;
     Ok((uuid, dir.path().to_owned()))
+}
+
+/// What an agent whose directory is damaged needs to be one again. Its keys, data, configuration, tag and priority stay
+/// where they are; its former versions are gone, because nothing could tell any more that they were needed.
+fn prepare_again(
+    site: &Site<'_>,
+    staged: &StagedAgent,
+    manifest: &Manifest,
+    dir: &AgentDir,
+) -> Result<(String, Change, Option<PublicKey>), InstallError> {
+    let kept = fs::read_to_string(dir.uuid()).ok().and_then(|text| text.trim().parse::<uuid::Uuid>().ok());
+    let uuid = kept.unwrap_or_else(uuid::Uuid::new_v4).to_string();
+    let mut history = History::load(dir);
+    (history.versions, history.trial) = (Vec::new(), None);
+    history.note(What::Install, manifest, &staged.installed_by, Outcome::Done, "");
+    site.make_dir(&dir.data())?;
+    let change = Change::begin(site, dir)?;
+    let new = put_keys(site, &change, dir, staged)?;
+    let key = new.or_else(|| keystore::load(&dir.keystore()).ok().map(|keys| keys.public));
+    let config = staged.config.as_deref().or_else(|| (!dir.config().exists()).then_some("{}"));
+    for (path, text, mode) in [
+        (dir.uuid(), Some(&*uuid), 0o644),
+        (dir.name(), Some(&*name(manifest)), 0o644),
+        (dir.config(), config, 0o644),
+        (dir.tag(), staged.then.tag.as_deref(), 0o644),
+        (dir.autostart(), staged.then.priority.as_deref(), 0o644),
+        (history_file(dir), Some(&*history.to_text()), 0o600),
+        (dir.launch(), Some(&*to_text(manifest)), 0o644),
+    ] {
+        if let Some(text) = text {
+            change.put(site, &path, text, mode)?;
+        }
+    }
+    Ok((uuid, change, key))
+}
+
+/// A new key for an agent whose keystore is missing or damaged; the damaged one is kept beside.
+fn put_keys(
+    site: &Site<'_>,
+    change: &Change,
+    dir: &AgentDir,
+    staged: &StagedAgent,
+) -> Result<Option<PublicKey>, InstallError> {
+    let path = dir.keystore();
+    match keystore::load(&path) {
+        Err(KeystoreError::Missing(_)) => {}
+        Err(KeystoreError::Damaged { .. }) => {
+            let text = String::from_utf8_lossy(&file(&path, fs::read(&path))?).into_owned();
+            change.put(site, &files::free_name(&path, "damaged"), &text, 0o600)?;
+        }
+        // What cannot be read may be good.
+        Ok(_) | Err(_) => return Ok(None),
+    }
+    let keys = staged.keys.clone().unwrap_or_else(KeyPair::generate);
+    change.put(site, &path, &keystore::render(&keys), 0o600)?;
+    tracing::warn!("{} was not usable; the agent gets a new key", path.display());
+    Ok(Some(keys.public))
 }
 
 /// The decisive rename, then the rest; undone where the rest cannot be.

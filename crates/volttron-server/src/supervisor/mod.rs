@@ -30,5 +30,7 @@ mod view;
 pub use ends::how_ended;
 pub use installed::{InstalledAgent, Manifest};
 pub use logs::LogTail;
+pub(crate) use orphans::left_behind;
 pub use running::{AgentEvent, StartError, StopError, Supervisor, SupervisorOptions};
+pub(crate) use usage::user_name;
 pub use view::{Crash, Details, Usage, View};

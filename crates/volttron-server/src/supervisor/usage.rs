@@ -62,7 +62,7 @@ fn next(last: Option<Sample>, family: Family, now: Instant, age_s: f64) -> Sampl
 }
 
 /// As the system's list has it, else the number.
-fn user_name(uid: u32) -> String {
+pub(crate) fn user_name(uid: u32) -> String {
     let listed = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let name = listed.lines().find_map(|line| {
         let mut fields = line.split(':');

@@ -18,7 +18,7 @@ pub enum KeystoreError {
     /// The operating system refused.
     #[error("cannot {action} keystore {}: {source}", path.display())]
     Io {
-        /// "read" or "write".
+        /// "read", "write" or "rename".
         action: &'static str,
         /// The file.
         path: PathBuf,

@@ -32,6 +32,20 @@ pub enum AuthCommand {
                             vctl auth enroll weather > weather.env\n  \
                             vctl auth enroll meter --address tcp://10.0.0.5:22916 --capability can_publish_meters")]
     Enroll(EnrollArgs),
+    /// Let installed agents in with the keys they have; one whose keystore is missing or damaged gets a new key
+    #[command(
+        after_help = "An entry that is there keeps everything but its key and being disabled. A damaged keystore is \
+                            kept beside as keystore.json.damaged. Works with the platform up or down; an agent that \
+                            runs uses a new key from its next start on.\n\n\
+                            Examples:\n  \
+                            vctl auth admit pump\n  \
+                            vctl auth admit pump && vctl restart pump"
+    )]
+    Admit {
+        /// VIP identities of installed agents
+        #[arg(required = true, value_name = "IDENTITY")]
+        identities: Vec<String>,
+    },
     /// Show the public key of the platform
     Serverkey,
     /// Add a group

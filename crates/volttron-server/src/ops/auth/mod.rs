@@ -4,6 +4,7 @@
 //! texts. Must never print or decide about connecting: the program mounts [`AuthCommand`], connects when it can, calls
 //! [`run`] and shows the [`Output`].
 
+mod admit;
 mod args;
 mod ask;
 mod enroll;
@@ -155,6 +156,7 @@ pub async fn run(
         AuthCommand::Remove { indices, yes } => entries::remove(&rules, &indices, yes, prompt).await,
         AuthCommand::Keypair => Ok(keys::keypair()),
         AuthCommand::Enroll(args) => enroll::enroll(&rules, online()?, args).await,
+        AuthCommand::Admit { identities } => admit::admit(&rules, home, &identities).await,
         AuthCommand::Serverkey => keys::serverkey(online()?).await,
         AuthCommand::AddGroup(args) => groups::GROUPS.add(&rules, args).await,
         AuthCommand::ListGroups => groups::GROUPS.list(&rules).await,

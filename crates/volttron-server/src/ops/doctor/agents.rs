@@ -5,10 +5,14 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use volttron_utils::files::{FileLock, TEMP_PREFIX};
+use serde_json::Value;
+use volttron_utils::files::{self, FileLock, TEMP_PREFIX};
+use volttron_utils::home::AgentDir;
+use volttron_utils::identity;
 
 use super::{Report, Scene, quoted, shown};
 use crate::codes::Code;
+use crate::install::history::History;
 use crate::install::{self, MANIFEST_FORMAT, python};
 use crate::supervisor::InstalledAgent;
 use crate::supervisor::installed::{Manifest, Runtime};
@@ -17,46 +21,93 @@ use crate::supervisor::installed::{Manifest, Runtime};
 pub(super) fn agents(scene: &Scene, report: &mut Report) {
     report.measured("agents", scene.agents.len());
     for skipped in scene.skipped.iter() {
-        let path = skipped.split(": ").next().unwrap_or(skipped);
-        let texts = [
-            skipped.clone(),
-            "it is skipped: the agent cannot be started or listed".to_owned(),
-            format!("mv {} {}", quoted(path), shown(&scene.home.path().join("backups"))),
-        ];
-        report.warn(Code::AgentIncomplete, path, texts);
+        incomplete(scene, skipped, report);
     }
     for agent in scene.agents.iter() {
         match &agent.manifest {
-            Some(manifest) if manifest.format > MANIFEST_FORMAT => newer(agent, manifest, report),
+            Some(manifest) if manifest.format > MANIFEST_FORMAT => newer(scene, agent, manifest, report),
             Some(manifest) if manifest.runtime == Runtime::External => {}
-            Some(manifest) => program(agent, manifest, report),
+            Some(manifest) => program(scene, agent, manifest, report),
             None => older(scene, agent, report),
         }
     }
 }
 
-/// How the agent is installed again, from where it came.
-fn reinstall(agent: &InstalledAgent) -> String {
-    let source = agent.manifest.as_ref().map(install_source).unwrap_or_default();
-    format!("vctl install {source} --vip-identity {} --force", agent.identity)
+/// A directory that is skipped: an agent's with damaged files, or none at all.
+fn incomplete(scene: &Scene, skipped: &str, report: &mut Report) {
+    let subject = skipped.split(": ").next().unwrap_or(skipped);
+    let dir = AgentDir::at(subject);
+    let identity = dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let was_agent = [dir.uuid(), dir.launch(), dir.keystore()].iter().any(|file| file.exists());
+    if was_agent && identity::is_valid(&identity) {
+        let last = History::load(&dir).events.pop();
+        let source = last.map(|event| source_of(&event.source, &event.package, &event.version));
+        let texts = [
+            format!("the agent {identity} is damaged: {skipped}"),
+            "it cannot be started or listed; its keys, data and configuration are still there".to_owned(),
+            reinstall(scene, source, &identity),
+        ];
+        return report.fault(Code::AgentIncomplete, subject, texts);
+    }
+    let backups = scene.home.backups();
+    let to = files::free_name(&backups.join(&identity), "aside");
+    let texts = [
+        skipped.to_owned(),
+        "it is no agent, and is skipped".to_owned(),
+        format!("mkdir -p {} && mv -n {} {}", shown(&backups), quoted(subject), shown(&to)),
+    ];
+    report.warn(Code::AgentIncomplete, subject, texts);
+}
+
+/// How an agent is installed again, from where it came. Keys, data and configuration stay.
+fn again(scene: &Scene, agent: &InstalledAgent) -> String {
+    let source = agent.manifest.as_ref().map(|m| source_of(&m.source, &m.package, &m.version));
+    reinstall(scene, source, &agent.identity)
+}
+
+fn reinstall(scene: &Scene, source: Option<Source>, identity: &str) -> String {
+    let (source, note) = match source {
+        Some(Source { path: Some(path), .. }) if !path.exists() => {
+            ("PATH".to_owned(), format!("  # PATH: where it lies now, {} is gone", path.display()))
+        }
+        Some(source) => (source.words, String::new()),
+        None => ("PATH".to_owned(), "  # PATH: the program or package that it was installed from".to_owned()),
+    };
+    let install = scene.vctl(&format!("install {source} --vip-identity {} --force", quoted(identity)));
+    // Installing is the platform's work.
+    if scene.running.is_some() {
+        format!("{install}{note}")
+    } else {
+        format!("{} && {install}{note}", scene.up())
+    }
+}
+
+/// Where an agent came from.
+struct Source {
+    /// What `vctl install` takes.
+    words: String,
+    /// The file or directory, if it is one.
+    path: Option<PathBuf>,
 }
 
 /// What `vctl install` takes, from the record of where an agent came from.
 pub(in crate::ops) fn install_source(manifest: &Manifest) -> String {
-    let source = &manifest.source;
-    if let Some(requirement) = source["requirement"].as_str() {
-        return quoted(&format!("pypi:{requirement}"));
-    }
-    match (source["path"].as_str(), source["registry"].as_str()) {
-        (Some(path), _) => quoted(path),
-        (None, Some("crates.io") | None) => format!("{}@{}", manifest.package, manifest.version),
-        (None, Some(registry)) => {
-            format!("{}@{} --registry {}", manifest.package, manifest.version, quoted(registry))
-        }
-    }
+    source_of(&manifest.source, &manifest.package, &manifest.version).words
 }
 
-fn program(agent: &InstalledAgent, manifest: &Manifest, report: &mut Report) {
+fn source_of(source: &Value, package: &str, version: &str) -> Source {
+    if let Some(requirement) = source["requirement"].as_str() {
+        return Source { words: quoted(&format!("pypi:{requirement}")), path: None };
+    }
+    let words = match (source["path"].as_str(), source["registry"].as_str()) {
+        (Some(path), _) => return Source { words: quoted(path), path: Some(path.into()) },
+        (None, Some("crates.io") | None) => format!("{package}@{version}"),
+        (None, Some(registry)) => format!("{package}@{version} --registry {}", quoted(registry)),
+    };
+    Source { words, path: None }
+}
+
+fn program(scene: &Scene, agent: &InstalledAgent, manifest: &Manifest, report: &mut Report) {
     let identity = agent.identity.as_str();
     let exec: PathBuf = agent.dir.path().join(&manifest.exec);
     let why = || "it cannot be started".to_owned();
@@ -64,11 +115,11 @@ fn program(agent: &InstalledAgent, manifest: &Manifest, report: &mut Report) {
         && let Some(gone) = exec.parent().and_then(Path::parent).and_then(python::missing_interpreter)
     {
         let what = format!("{identity} runs with the Python {}, which is not there", gone.display());
-        return report.fault(Code::InterpreterGone, identity, [what, why(), reinstall(agent)]);
+        return report.fault(Code::InterpreterGone, identity, [what, why(), again(scene, agent)]);
     }
     let Ok(meta) = fs::metadata(&exec) else {
         let what = format!("the program of {identity} is missing: {}", tidy(&exec).display());
-        return report.fault(Code::ProgramMissing, identity, [what, why(), reinstall(agent)]);
+        return report.fault(Code::ProgramMissing, identity, [what, why(), again(scene, agent)]);
     };
     if !meta.is_file() || meta.permissions().mode() & 0o111 == 0 {
         let what = format!("the program of {identity} is not executable: {}", tidy(&exec).display());
@@ -83,7 +134,7 @@ fn program(agent: &InstalledAgent, manifest: &Manifest, report: &mut Report) {
         && let Err(wrong) = install::elf::check(&head)
     {
         let what = format!("the program of {identity} cannot run here: {wrong}");
-        report.fault(Code::OtherMachine, identity, [what, why(), reinstall(agent)]);
+        report.fault(Code::OtherMachine, identity, [what, why(), again(scene, agent)]);
     }
 }
 
@@ -100,14 +151,14 @@ fn tidy(path: &Path) -> PathBuf {
     out
 }
 
-fn newer(agent: &InstalledAgent, manifest: &Manifest, report: &mut Report) {
+fn newer(scene: &Scene, agent: &InstalledAgent, manifest: &Manifest, report: &mut Report) {
     let texts = [
         format!(
             "{} was installed by a newer version: its agent.json has format {}, and {MANIFEST_FORMAT} is known",
             agent.identity, manifest.format
         ),
         "it may not be started as it should".to_owned(),
-        reinstall(agent),
+        again(scene, agent),
     ];
     report.fault(Code::NewerHome, agent.identity.as_str(), texts);
 }
@@ -157,11 +208,7 @@ pub(super) fn changes(scene: &Scene, report: &mut Report) {
         }
     }
     for path in left {
-        let fix = if scene.running.is_some() {
-            "vctl shutdown --platform; volttron -v -l volttron.log".to_owned()
-        } else {
-            format!("volttron --vhome {} -v -l volttron.log", shown(scene.home.path()))
-        };
+        let fix = if scene.running.is_some() { scene.restart() } else { scene.up() };
         let texts = [
             format!("a change was interrupted: {}", path.display()),
             "it is neither made nor undone; the next start finishes it".to_owned(),

@@ -54,15 +54,15 @@ async fn ask(session: &Session, scene: &Scene, report: &mut Report) {
         session.control("bus_meter").send::<Value>(),
     );
     for row in status.iter().flatten() {
-        process(row, report);
+        process(row, scene, report);
     }
     heartbeats(&health.unwrap_or_default(), scene, report);
     // A Python platform does not count.
-    losses(&meter.unwrap_or_default(), report);
+    losses(&meter.unwrap_or_default(), scene, report);
 }
 
 /// Whether an agent ended by itself.
-fn process(row: &StatusRow, report: &mut Report) {
+fn process(row: &StatusRow, scene: &Scene, report: &mut Report) {
     let identity = row.agent.identity.as_str();
     let details = row.report.as_ref().unwrap_or(&Value::Null);
     let state = details["state"].as_str().unwrap_or_default();
@@ -89,7 +89,7 @@ fn process(row: &StatusRow, report: &mut Report) {
     let texts = [
         format!("{identity} {how}{again}{said}"),
         "what it is for is not done".to_owned(),
-        format!("vctl start {identity}"),
+        scene.vctl(&format!("start {identity}")),
     ];
     report.fault(Code::Crashed, identity, texts);
 }
@@ -106,7 +106,7 @@ fn heartbeats(health: &Map<String, Value>, scene: &Scene, report: &mut Report) {
             let texts = [
                 format!("{identity} is connected, and has sent no heartbeat for {} s", silent.as_secs()),
                 "it hangs, or does not get to do its work".to_owned(),
-                format!("vctl restart {identity}"),
+                scene.vctl(&format!("restart {identity}")),
             ];
             report.warn(Code::Silent, identity.as_str(), texts);
         }
@@ -115,7 +115,7 @@ fn heartbeats(health: &Map<String, Value>, scene: &Scene, report: &mut Report) {
             let texts = [
                 format!("{identity} reports that its health is {word}"),
                 "it cannot do all of its work".to_owned(),
-                format!("vctl health {identity}"),
+                scene.vctl(&format!("health {identity}")),
             ];
             report.warn(Code::NotWell, identity.as_str(), texts);
         }
@@ -123,7 +123,7 @@ fn heartbeats(health: &Map<String, Value>, scene: &Scene, report: &mut Report) {
 }
 
 /// Whether messages were dropped.
-fn losses(meter: &Value, report: &mut Report) {
+fn losses(meter: &Value, scene: &Scene, report: &mut Report) {
     for (peer, counts) in meter["peers"].as_object().into_iter().flatten() {
         let lost = counts["lost"].as_u64().unwrap_or_default();
         if lost == 0 {
@@ -132,7 +132,7 @@ fn losses(meter: &Value, report: &mut Report) {
         let texts = [
             format!("{lost} messages for {peer} were dropped since it connected: it does not keep up"),
             "it does not get everything that it subscribed to or was sent".to_owned(),
-            format!("vctl restart {peer}"),
+            scene.vctl(&format!("restart {peer}")),
         ];
         report.warn(Code::Losing, peer.as_str(), texts);
     }

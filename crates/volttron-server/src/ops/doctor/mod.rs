@@ -14,15 +14,20 @@ mod rules;
 mod scene;
 mod settings;
 mod storage;
+mod store;
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
+use volttron_utils::files;
 
 use super::Target;
 use crate::codes::Code;
+use crate::supervisor::user_name;
 pub(super) use agents::install_source;
 pub use scene::{Limits, Scene};
 pub(crate) use storage::size;
@@ -161,7 +166,7 @@ impl Diagnosis {
 type Check = fn(&Scene, &mut Report);
 
 /// The checks that need no connection to the platform.
-const CHECKS: [(&str, Check); 17] = [
+const CHECKS: [(&str, Check); 18] = [
     ("home", storage::home),
     ("disk", storage::disk),
     ("fsync", storage::fsync),
@@ -177,16 +182,27 @@ const CHECKS: [(&str, Check); 17] = [
     ("auth.json", rules::auth_file),
     ("agents' auth entries", rules::agents),
     ("protected_topics.json", rules::protected_topics),
+    ("configuration store", store::store),
     ("agents", agents::agents),
     ("versions and changes", agents::changes),
 ];
+
+/// Those that look at no file that may be for its owner only.
+const FOR_ANYBODY: [&str; 2] = ["disk", "clock"];
 
 /// Examines a home and its platform.
 pub async fn run(target: &Target, limits: Limits) -> Diagnosis {
     let began = Instant::now();
     let scene = Scene::look(target, limits);
+    let mut all = Report::default();
+    let stranger_to = scene.stranger_to();
+    if let Some(owner) = &stranger_to {
+        other_user(&scene, owner, &mut all);
+    }
+    let made = CHECKS.into_iter().filter(|(name, _)| stranger_to.is_none() || FOR_ANYBODY.contains(name));
+    let asks = scene.running.is_some() && stranger_to.is_none();
     let (done, mut reports) = mpsc::channel(CHECKS.len());
-    for (name, check) in CHECKS {
+    for (name, check) in made.clone() {
         let (scene, done) = (scene.clone(), done.clone());
         // A thread that hangs on a dead file system ends with the process; a pool of tokio's would be waited for.
         let work = move || {
@@ -200,8 +216,7 @@ pub async fn run(target: &Target, limits: Limits) -> Diagnosis {
         }
     }
     drop(done);
-    let mut waiting: Vec<&str> = CHECKS.iter().map(|(name, _)| *name).collect();
-    let mut all = Report::default();
+    let mut waiting: Vec<&str> = made.clone().map(|(name, _)| name).collect();
     let gather = async {
         while let Some((name, report)) = reports.recv().await {
             waiting.retain(|w| *w != name);
@@ -211,7 +226,7 @@ pub async fn run(target: &Target, limits: Limits) -> Diagnosis {
     };
     let online = async {
         let mut report = Report::default();
-        if scene.running.is_some() {
+        if asks {
             bus::bus(target, &scene, &mut report).await;
         }
         report
@@ -229,8 +244,35 @@ pub async fn run(target: &Target, limits: Limits) -> Diagnosis {
     }
     let mut findings = all.findings;
     findings.sort_by(|a, b| (b.level, a.code, &a.subject).cmp(&(a.level, b.code, &b.subject)));
-    let checks = CHECKS.len() + usize::from(scene.running.is_some());
+    let checks = made.count() + usize::from(asks);
     Diagnosis { running: scene.running, findings, measured: all.measured, checks, took: began.elapsed() }
+}
+
+/// Whoever may not read the files of a home cannot tell what is wrong with them.
+fn other_user(scene: &Scene, owner: &str, report: &mut Report) {
+    let home = scene.home.path();
+    let texts = [
+        format!(
+            "{} belongs to {owner}, and you are {}: its files were not examined",
+            home.display(),
+            user_name(scene.me)
+        ),
+        "what another user may not read looks broken, and is not".to_owned(),
+        scene.vctl("doctor"),
+    ];
+    report.fault(Code::OtherUser, home.display().to_string(), texts);
+}
+
+/// The command that lets the owner read a file, and nobody else.
+fn make_readable(path: &Path, me: u32) -> String {
+    let own = fs::metadata(path).is_ok_and(|meta| meta.uid() == me);
+    let path = shown(path);
+    if own { format!("chmod 600 {path}") } else { format!("sudo chown {me} {path} && chmod 600 {path}") }
+}
+
+/// The command that puts a file or directory aside, under a name that nothing has yet.
+fn put_aside(path: &Path, word: &str) -> String {
+    format!("mv -n {} {}", shown(path), shown(&files::free_name(path, word)))
 }
 
 /// A path as a shell takes it.

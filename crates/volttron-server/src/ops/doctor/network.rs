@@ -4,14 +4,24 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use volttron_utils::address::{Address, Scheme};
+use volttron_utils::config::{Entry, OptionFile};
+use volttron_utils::files::FileLock;
+use volttron_utils::home::VOLTTRON_HOME;
 
-use super::{Report, Scene, shown};
+use super::{Report, Scene, quoted, shown};
 use crate::codes::Code;
 use crate::processes;
+use crate::supervisor::user_name;
+
+/// How many ports behind one that is taken are tried.
+const PORTS: u16 = 100;
+/// The file that a platform has open as long as it lives.
+const LOCK: &str = "volttron.lock";
 
 /// Whether each configured address is free, or the platform's.
 pub(super) fn addresses(scene: &Scene, report: &mut Report) {
@@ -32,35 +42,72 @@ fn tcp(scene: &Scene, address: &Address, report: &mut Report) {
     };
     let subject = address.base();
     let holders = listeners(wanted);
-    if let Some(pid) = scene.running {
-        match holders.iter().find(|h| h.pid != Some(pid)) {
-            Some(other) if holders.iter().all(|h| h.pid != Some(pid)) => {
-                taken(scene, &subject, &other.to_string(), other.pid, report);
-            }
-            None if holders.is_empty() => not_served(&subject, report),
-            _ => {}
+    let own = holders.iter().any(|holder| holder.is_of(scene));
+    if scene.running.is_some() {
+        match holders.first() {
+            Some(other) if !own => taken(scene, address, &other.to_string(), report),
+            None => not_served(scene, &subject, report),
+            Some(_) => {}
         }
         return;
     }
     match TcpListener::bind(wanted) {
+        // This home's is starting or stopping, and has it rightly.
+        _ if own => {}
         Ok(_) => {}
         Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
-            let holder = holders.first();
-            let who = holder
-                .map_or_else(|| "a process that cannot be seen from here".to_owned(), ToString::to_string);
-            taken(scene, &subject, &who, holder.and_then(|h| h.pid), report);
+            let unseen = || "a process that cannot be seen from here".to_owned();
+            taken(scene, address, &holders.first().map_or_else(unseen, ToString::to_string), report);
         }
         Err(e) => cannot_bind(scene, &subject, &e, report),
     }
 }
 
-fn taken(scene: &Scene, subject: &str, who: &str, pid: Option<u32>, report: &mut Report) {
-    let why = "the platform cannot start while somebody else has its address".to_owned();
-    let fix = match pid {
-        Some(pid) => format!("kill {pid}"),
-        None => format!("sudo ss -ltnp; then change vip-address in {}", shown(&scene.home.config_file())),
+/// Whoever has the address may be somebody's platform, and goes on: this home gets another one.
+fn taken(scene: &Scene, address: &Address, who: &str, report: &mut Report) {
+    let subject = address.base();
+    let why =
+        "the platform cannot start while somebody else has its address; clients have to be told another one";
+    let fix = other_port(scene, address);
+    report.fault(
+        Code::AddressTaken,
+        subject.clone(),
+        [format!("{subject} is taken by {who}"), why.to_owned(), fix],
+    );
+}
+
+/// The command that gives the setting a free port.
+fn other_port(scene: &Scene, address: &Address) -> String {
+    let config = scene.home.config_file();
+    let Some(port) = address.port() else { return edit(&config, 1) };
+    let free = |port: &u16| {
+        let other =
+            address.base().replace(&format!(":{}", address.port().unwrap_or_default()), &format!(":{port}"));
+        let other = other.parse::<Address>().ok().and_then(|other| resolve(&other));
+        other.is_some_and(|at| TcpListener::bind(at).is_ok())
     };
-    report.fault(Code::AddressTaken, subject, [format!("{subject} is taken by {who}"), why, fix]);
+    let other = (port.saturating_add(1)..=port.saturating_add(PORTS)).find(free);
+    match (line_of_address(scene, port), other) {
+        (Some(line), Some(other)) => format!("sed -i '{line}s/:{port}/:{other}/' {}", shown(&config)),
+        (Some(line), None) => edit(&config, line),
+        // Without a line it was given on a command line, or in a file that this one includes.
+        (None, other) => format!(
+            "{} -- --vip-address {}  # or change vip-address where the platform is given it",
+            scene.up(),
+            quoted(&address.base().replace(&format!(":{port}"), &format!(":{}", other.unwrap_or(0))))
+        ),
+    }
+}
+
+/// The line of the configuration file that sets an address with this port.
+fn line_of_address(scene: &Scene, port: u16) -> Option<usize> {
+    let file = OptionFile::load(&scene.home.config_file()).ok()?;
+    let sets = |entry: &&Entry| entry.key == "vip-address" && entry.value().contains(&format!(":{port}"));
+    file.entries().iter().rev().find(sets).map(|entry| entry.line)
+}
+
+fn edit(config: &Path, line: usize) -> String {
+    format!("${{EDITOR:-nano}} +{line} {}", shown(config))
 }
 
 fn cannot_bind(scene: &Scene, subject: &str, error: &io::Error, report: &mut Report) {
@@ -75,11 +122,11 @@ fn cannot_bind(scene: &Scene, subject: &str, error: &io::Error, report: &mut Rep
     report.fault(Code::BindFailed, subject, [what, why, fix]);
 }
 
-fn not_served(subject: &str, report: &mut Report) {
+fn not_served(scene: &Scene, subject: &str, report: &mut Report) {
     let texts = [
         format!("{subject} is configured, and the running platform does not listen there"),
         "agents and platforms that are told that address do not reach it".to_owned(),
-        "vctl shutdown --platform; volttron -v -l volttron.log".to_owned(),
+        scene.restart(),
     ];
     report.warn(Code::AddressNotServed, subject, texts);
 }
@@ -96,11 +143,23 @@ fn local(scene: &Scene, address: &Address, report: &mut Report) {
     if bound.is_err_and(|e| e.kind() == io::ErrorKind::AddrInUse) {
         let holder = local_holder(name);
         // A platform that is starting or stopping has it rightly.
-        if volttron_utils::files::FileLock::is_held(&scene.home.lock_file()).unwrap_or(false) {
+        if FileLock::is_held(&scene.home.lock_file()).unwrap_or(false)
+            || holder.as_ref().is_some_and(|holder| holder.is_of(scene))
+        {
             return;
         }
         let who = holder.as_ref().map_or_else(|| "another process".to_owned(), ToString::to_string);
-        taken(scene, &address.base(), &who, holder.and_then(|h| h.pid), report);
+        let subject = address.base();
+        let look = match holder.and_then(|h| h.pid) {
+            Some(pid) => format!("ps -o pid,user,lstart,args -p {pid}"),
+            None => "sudo ss -lxp".to_owned(),
+        };
+        let texts = [
+            format!("{subject} is taken by {who}"),
+            "the platform cannot start while somebody else has its address".to_owned(),
+            format!("{look}  # then end it in the way that it was started"),
+        ];
+        report.fault(Code::AddressTaken, subject, texts);
     }
 }
 
@@ -109,13 +168,38 @@ fn local(scene: &Scene, address: &Address, report: &mut Report) {
 struct Holder {
     pid: Option<u32>,
     name: String,
+    /// Of the socket, if that is known.
+    user: Option<u32>,
+    /// The home, of a platform.
+    home: Option<PathBuf>,
+}
+
+impl Holder {
+    /// Whether it is the platform of this home.
+    fn is_of(&self, scene: &Scene) -> bool {
+        let same = |home: &PathBuf| {
+            let id = |path: &Path| fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
+            id(home).is_some_and(|theirs| Some(theirs) == id(scene.home.path()))
+        };
+        match (self.pid, scene.running) {
+            (Some(pid), Some(running)) if pid == running => true,
+            // A process with privileges of its own hides its files, also from its user.
+            (None, Some(running)) => self.user.is_some() && self.user == processes::user(running),
+            _ => self.home.as_ref().is_some_and(same),
+        }
+    }
 }
 
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.pid {
-            Some(pid) => write!(f, "{} (pid {pid})", self.name),
-            None => f.write_str("a process of another user"),
+        match (self.pid, self.user) {
+            (Some(pid), _) => write!(f, "{} (pid {pid})", self.name)?,
+            (None, Some(user)) => write!(f, "a process of the user {}", user_name(user))?,
+            (None, None) => f.write_str("a process of another user")?,
+        }
+        match &self.home {
+            Some(home) => write!(f, ", the platform of {}", home.display()),
+            None => Ok(()),
         }
     }
 }
@@ -134,16 +218,16 @@ fn listeners(wanted: SocketAddr) -> Vec<Holder> {
     let mut inodes = Vec::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         let text = fs::read_to_string(table).unwrap_or_default();
-        inodes.extend(text.lines().skip(1).filter_map(listening).filter_map(|(at, inode)| {
+        inodes.extend(text.lines().skip(1).filter_map(listening).filter_map(|(at, user, inode)| {
             let any = at.ip().is_unspecified() || wanted.ip().is_unspecified();
-            (at.port() == wanted.port() && (any || at.ip() == wanted.ip())).then_some(inode)
+            (at.port() == wanted.port() && (any || at.ip() == wanted.ip())).then_some((user, inode))
         }));
     }
-    inodes.into_iter().map(holder_of).collect()
+    inodes.into_iter().map(|(user, inode)| holder_of(inode, Some(user))).collect()
 }
 
-/// Address and inode of a listening socket in a line of `/proc/net/tcp`.
-fn listening(line: &str) -> Option<(SocketAddr, u64)> {
+/// Address, user and inode of a listening socket in a line of `/proc/net/tcp`.
+fn listening(line: &str) -> Option<(SocketAddr, u32, u64)> {
     const LISTEN: &str = "0A";
     let fields: Vec<&str> = line.split_whitespace().collect();
     if *fields.get(3)? != LISTEN {
@@ -166,7 +250,8 @@ fn listening(line: &str) -> Option<(SocketAddr, u64)> {
         }
         _ => return None,
     };
-    Some((SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?), fields.get(9)?.parse().ok()?))
+    let at = SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?);
+    Some((at, fields.get(7)?.parse().ok()?, fields.get(9)?.parse().ok()?))
 }
 
 /// Who listens at an abstract name.
@@ -179,16 +264,38 @@ fn local_holder(name: &str) -> Option<Holder> {
         let listens = fields.get(3) == Some(&"00010000") && fields.get(7) == Some(&wanted.as_str());
         listens.then(|| fields.get(6)?.parse().ok()).flatten()
     });
-    inode.map(holder_of)
+    inode.map(|inode| holder_of(inode, None))
 }
 
 /// The process that has a socket open. Those of other users cannot be looked into.
-fn holder_of(inode: u64) -> Holder {
+fn holder_of(inode: u64, user: Option<u32>) -> Holder {
     let wanted = format!("socket:[{inode}]");
     let is_it = |path: PathBuf| fs::read_link(path).is_ok_and(|to| to.as_os_str() == &*wanted);
     let pid = processes::all_pids().find(|pid| processes::open_files(*pid).any(is_it));
     let name = pid.and_then(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).ok()).unwrap_or_default();
-    Holder { pid, name: name.trim().to_owned() }
+    let name = name.trim().to_owned();
+    let home = pid.and_then(|pid| home_of(pid, &name));
+    Holder { pid, name, user, home }
+}
+
+/// The home of a platform: where it has its lock, else what its environment says.
+fn home_of(pid: u32, name: &str) -> Option<PathBuf> {
+    let locks = processes::open_files(pid).filter_map(|file| fs::read_link(file).ok());
+    let locked = locks
+        .filter(|path| path.file_name().is_some_and(|name| name == LOCK))
+        .find_map(|path| Some(path.parent()?.to_owned()));
+    if locked.is_some() || name != "volttron" {
+        return locked;
+    }
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let value = |name: &str| {
+        let words = environment.split(|b| *b == 0).filter_map(|word| std::str::from_utf8(word).ok());
+        words
+            .filter_map(|word| word.split_once('='))
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| PathBuf::from(value))
+    };
+    value(VOLTTRON_HOME).or_else(|| Some(value("HOME")?.join(".volttron")))
 }
 
 #[cfg(test)]
@@ -200,12 +307,12 @@ mod tests {
         let word = |bytes: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(bytes));
         let four = word([127, 0, 0, 1]);
         let line =
-            |at: &str, state: &str| format!("   0: {at}:5984 00000000:0000 {state} 0:0 0:0 0 0 0 77 1");
-        assert_eq!(listening(&line(&four, "0A")), Some(("127.0.0.1:22916".parse().unwrap(), 77)));
+            |at: &str, state: &str| format!("   0: {at}:5984 00000000:0000 {state} 0:0 0:0 0 5 0 77 1");
+        assert_eq!(listening(&line(&four, "0A")), Some(("127.0.0.1:22916".parse().unwrap(), 5, 77)));
         assert_eq!(listening(&line(&four, "01")), None);
         let mapped = [word([0; 4]), word([0; 4]), word([0, 0, 0xff, 0xff]), four].concat();
-        assert_eq!(listening(&line(&mapped, "0A")), Some(("127.0.0.1:22916".parse().unwrap(), 77)));
-        assert_eq!(listening(&line(&"0".repeat(32), "0A")), Some(("[::]:22916".parse().unwrap(), 77)));
+        assert_eq!(listening(&line(&mapped, "0A")), Some(("127.0.0.1:22916".parse().unwrap(), 5, 77)));
+        assert_eq!(listening(&line(&"0".repeat(32), "0A")), Some(("[::]:22916".parse().unwrap(), 5, 77)));
         assert_eq!(listening("  sl  local_address rem_address"), None);
     }
 

@@ -23,7 +23,6 @@ pub(super) fn process(scene: &Scene, report: &mut Report) {
     let (pid_file, lock_file) = (scene.home.pid_file(), scene.home.lock_file());
     let note = fs::read_to_string(&lock_file).unwrap_or_default();
     let field = |name: &str| note.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let start = format!("volttron --vhome {} -v -l volttron.log", shown(scene.home.path()));
     let held = FileLock::is_held(&lock_file).unwrap_or(false);
     if scene.running.is_none() && held {
         let since = fs::metadata(&lock_file).and_then(|meta| meta.modified()).ok();
@@ -47,7 +46,8 @@ pub(super) fn process(scene: &Scene, report: &mut Report) {
         let texts = [
             format!("VOLTTRON_PID names process {}, which is no platform of this home", pid.trim()),
             "scripts that wait for that file take the platform for running".to_owned(),
-            format!("rm {}", shown(&pid_file)),
+            // Not that of a platform which was started meanwhile.
+            format!("flock -n {} rm {}", shown(&lock_file), shown(&pid_file)),
         ];
         report.warn(Code::StalePid, pid_file.display().to_string(), texts);
     }
@@ -60,7 +60,7 @@ pub(super) fn process(scene: &Scene, report: &mut Report) {
             ),
             "the lock it left is stale and harmless; what was half done is finished by the next start"
                 .to_owned(),
-            start,
+            scene.up(),
         ];
         report.warn(Code::EndedHard, lock_file.display().to_string(), texts);
     }

@@ -9,7 +9,7 @@ use volttron_utils::files;
 use volttron_utils::identity;
 use volttron_utils::keys::keystore;
 
-use super::{Report, Scene, quoted, shown};
+use super::{Report, Scene, make_readable, quoted, shown};
 use crate::auth::entry::{Entry, Mechanism};
 use crate::auth::file::{AuthFile, List, ParseError, Parsed};
 use crate::auth::protected::Protected;
@@ -17,8 +17,9 @@ use crate::auth::store::MAX_FILE_BYTES;
 use crate::codes::Code;
 
 enum Found {
-    /// There is none, or nobody asks it.
+    /// Nobody asks it.
     None,
+    Missing,
     Rules(Box<Parsed>),
     Broken(ParseError),
     Unreadable(io::Error),
@@ -33,7 +34,7 @@ fn read(scene: &Scene) -> Found {
             Ok(parsed) => Found::Rules(Box::new(parsed)),
             Err(error) => Found::Broken(error),
         },
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Found::None,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Found::Missing,
         Err(e) => Found::Unreadable(e),
     }
 }
@@ -54,12 +55,9 @@ pub(super) fn auth_file(scene: &Scene, report: &mut Report) {
     };
     match read(scene) {
         Found::None => {}
+        Found::Missing => missing(scene, &subject, report),
         Found::Unreadable(e) => {
-            let fix = format!(
-                "sudo chown {} {1}; chmod 600 {1}",
-                rustix::process::geteuid().as_raw(),
-                shown(&path)
-            );
+            let fix = make_readable(&path, scene.me);
             report.fault(Code::AuthFile, &subject, [format!("{subject} cannot be read: {e}"), why(), fix]);
         }
         Found::Broken(ParseError::Newer(version)) => {
@@ -83,7 +81,7 @@ pub(super) fn auth_file(scene: &Scene, report: &mut Report) {
                     [format!("{subject}: {warning}"), why, edit(&path, 1)],
                 );
             }
-            duplicates(&parsed.file, report);
+            duplicates(scene, &parsed.file, report);
         }
     }
     if files::open_bits(&path).is_ok_and(|bits| bits & 0o022 != 0) {
@@ -96,6 +94,27 @@ pub(super) fn auth_file(scene: &Scene, report: &mut Report) {
     }
 }
 
+/// Without agents, the first start makes it.
+fn missing(scene: &Scene, subject: &str, report: &mut Report) {
+    let names: Vec<String> = scene.agents.iter().map(|agent| quoted(&agent.identity)).collect();
+    if names.is_empty() {
+        return;
+    }
+    let why = if scene.running.is_some() {
+        "the running platform goes on with the rules it has in memory, and writes them with the next change; without one, \
+         all rights are gone after its end"
+    } else {
+        "the next start makes one that refuses every agent; the command admits them, and what was granted by hand, groups \
+         and roles are in a backup only (vctl restore)"
+    };
+    let texts = [
+        format!("{subject} is gone, and {} agents are installed", names.len()),
+        why.to_owned(),
+        scene.vctl(&format!("auth admit {}", names.join(" "))),
+    ];
+    report.fault(Code::AuthFile, subject, texts);
+}
+
 /// An entry of the platform itself: those share keys with each other.
 fn is_own(entry: &Entry) -> bool {
     let own = |name: &str| {
@@ -104,7 +123,7 @@ fn is_own(entry: &Entry) -> bool {
     own(&entry.user_id) || entry.identity.as_deref().is_some_and(own)
 }
 
-fn duplicates(file: &AuthFile, report: &mut Report) {
+fn duplicates(scene: &Scene, file: &AuthFile, report: &mut Report) {
     let (mut by_key, mut by_identity): (BTreeMap<&str, Vec<_>>, BTreeMap<&str, Vec<_>>) = Default::default();
     for (index, entry) in file.entries(List::Allow).enumerate() {
         if !entry.enabled || is_own(entry) || entry.mechanism != Mechanism::Curve {
@@ -120,9 +139,24 @@ fn duplicates(file: &AuthFile, report: &mut Report) {
     let listed = |entries: &[(usize, &str)]| {
         entries.iter().map(|(i, user)| format!("{i} ({user})")).collect::<Vec<_>>().join(", ")
     };
+    // An entry with the key that the agent of this identity has is the one that it needs.
+    let keys: Vec<(&str, String)> = scene
+        .agents
+        .iter()
+        .filter_map(|agent| {
+            Some((&*agent.identity, keystore::load(&agent.keystore()).ok()?.public.to_string()))
+        })
+        .collect();
+    let all: Vec<&Entry> = file.entries(List::Allow).collect();
+    let needed = |index: usize| {
+        let entry = all[index];
+        keys.iter().any(|(identity, key)| entry.names(identity) && entry.credentials.texts().contains(key))
+    };
     let remove = |entries: &[(usize, &str)]| {
-        let others: Vec<String> = entries.iter().skip(1).map(|(i, _)| i.to_string()).collect();
-        format!("vctl auth remove {}", others.join(" "))
+        let kept = entries.iter().position(|(index, _)| needed(*index)).unwrap_or(0);
+        let others = entries.iter().enumerate().filter(|(at, _)| *at != kept);
+        let others: Vec<String> = others.map(|(_, (index, _))| index.to_string()).collect();
+        scene.vctl(&format!("auth remove {}", others.join(" ")))
     };
     for (key, entries) in by_key.iter().filter(|(_, entries)| entries.len() > 1) {
         let texts = [
@@ -161,29 +195,19 @@ pub(super) fn agents(scene: &Scene, report: &mut Report) {
         if file.entries(List::Allow).any(|e| e.enabled && has_key(e)) {
             continue;
         }
-        // A form that works without any questions, whichever characters a key begins with.
-        let capabilities = quoted(&format!("{{\"edit_config_store\": {{\"identity\": \"{identity}\"}}}}"));
-        let add = format!(
-            "vctl auth add --user_id {identity} --identity {identity} --credentials={key} --capabilities {capabilities}"
-        );
+        // Whatever else an entry grants stays.
+        let admit = scene.vctl(&format!("auth admit {}", quoted(identity)));
         let why = "the platform refuses its connection".to_owned();
         if let Some((index, entry)) = named.iter().find(|(_, entry)| entry.enabled) {
             let theirs = entry.credentials.texts().join(", ");
-            let texts = [
-                format!("{identity} has the key {key}, and its auth entry (index {index}) {theirs}"),
-                why,
-                format!("vctl auth remove --yes {index} && {add}"),
-            ];
-            report.fault(Code::KeyMismatch, identity, texts);
+            let what = format!("{identity} has the key {key}, and its auth entry (index {index}) {theirs}");
+            report.fault(Code::KeyMismatch, identity, [what, why, admit]);
         } else {
-            let (what, fix) = match named.first() {
-                Some((index, _)) => (
-                    format!("the auth entry of {identity} (index {index}) is disabled"),
-                    format!("vctl auth remove --yes {index} && {add}"),
-                ),
-                None => (format!("{identity} is installed and has no auth entry"), add),
+            let what = match named.first() {
+                Some((index, _)) => format!("the auth entry of {identity} (index {index}) is disabled"),
+                None => format!("{identity} is installed and has no auth entry"),
             };
-            report.fault(Code::NoAuthEntry, identity, [what, why, fix]);
+            report.fault(Code::NoAuthEntry, identity, [what, why, admit]);
         }
     }
 }
@@ -195,7 +219,7 @@ pub(super) fn protected_topics(scene: &Scene, report: &mut Report) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return,
         Err(e) => {
-            let fix = format!("chmod u+r {}", shown(&path));
+            let fix = make_readable(&path, scene.me);
             let what = format!("{} cannot be read: {e}", path.display());
             return broken(&path, what, fix, report);
         }

@@ -9,12 +9,19 @@ use crate::options;
 pub(super) fn settings(scene: &Scene, report: &mut Report) {
     let path = scene.home.config_file();
     let edit = |line: usize| format!("${{EDITOR:-nano}} +{line} {}", shown(&path));
-    if let Err((code, text)) = &scene.options {
+    // What is wrong with the home itself is found there, and the file is not to blame.
+    if let Err((code, text)) = &scene.options
+        && *code != Code::HomeUnusable
+    {
         let line =
             text.split_once("(line ").and_then(|(_, rest)| rest.split(')').next()?.parse().ok()).unwrap_or(1);
         let why = "the platform does not start with this".to_owned();
         // Of another file.
-        let fix = if *code == Code::LogConfig { "volttron --check-config".to_owned() } else { edit(line) };
+        let fix = if *code == Code::LogConfig {
+            format!("volttron --vhome {} --check-config", shown(scene.home.path()))
+        } else {
+            edit(line)
+        };
         report.fault(*code, path.display().to_string(), [text.clone(), why, fix]);
     }
     for unknown in options::unknown_keys(&scene.home.config_file()) {

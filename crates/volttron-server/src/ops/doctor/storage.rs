@@ -1,15 +1,17 @@
 //! The home's directory and the disk it lies on.
 
+use std::env;
 use std::fs::{self, File};
 use std::io::{self, Seek, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{StatVfs, statvfs};
+use rustix::fs::{Access, StatVfs, access, statvfs};
 use volttron_utils::files;
+use volttron_utils::home::Home;
 
-use super::{Report, Scene, shown};
+use super::{Report, Scene, put_aside, shown};
 use crate::codes::Code;
 use crate::logging::rotation::When;
 use crate::options::LogTarget;
@@ -37,7 +39,7 @@ pub(super) fn home(scene: &Scene, report: &mut Report) {
             let texts = [
                 format!("there is no home {subject}"),
                 "nothing is installed or configured here; perhaps another VOLTTRON_HOME is meant".to_owned(),
-                format!("volttron --vhome {} -v -l volttron.log", shown(path)),
+                scene.up(),
             ];
             return report.fault(Code::HomeMissing, subject, texts);
         }
@@ -48,21 +50,20 @@ pub(super) fn home(scene: &Scene, report: &mut Report) {
         }
         Ok(meta) if !meta.is_dir() => {
             let why = "the home has to be a directory".to_owned();
-            let fix = format!("mv {0} {0}.aside", shown(path));
+            let fix = put_aside(path, "aside");
             let what = format!("{subject} is no directory");
             return report.fault(Code::HomeUnusable, &subject, [what, why, fix]);
         }
         Ok(_) => {}
     }
     if let Err(e) = scene.home.check_socket_length() {
-        let why = "the platform cannot listen for its agents".to_owned();
-        let fix = "volttron --vhome /var/lib/volttron -v -l volttron.log".to_owned();
-        report.fault(Code::HomeUnusable, &subject, [e.to_string(), why, fix]);
+        let why = "the platform does not start: it could not listen for its agents".to_owned();
+        report.fault(Code::HomeUnusable, &subject, [e.to_string(), why, shorter(scene)]);
     }
     let dirs = [path.to_owned(), scene.home.agents(), scene.home.configuration_store(), scene.home.run()];
     for dir in dirs.iter().filter(|dir| dir.is_dir()) {
         if let Err(e) = temporary(dir) {
-            report.fault(Code::HomeReadOnly, dir.display().to_string(), read_only(dir, &e));
+            report.fault(Code::HomeReadOnly, dir.display().to_string(), read_only(scene, dir, &e));
         }
     }
     if files::open_bits(path).is_ok_and(|bits| bits & 0o022 != 0) {
@@ -75,8 +76,32 @@ pub(super) fn home(scene: &Scene, report: &mut Report) {
     }
 }
 
-fn read_only(dir: &Path, error: &io::Error) -> [String; 3] {
-    let me = rustix::process::geteuid().as_raw();
+/// The commands that give a home that lies too deep a shorter name. It stays where it is: paths of its own lie in files
+/// of the environments and configurations in it.
+fn shorter(scene: &Scene) -> String {
+    let path = scene.home.path();
+    let name = path.file_name().unwrap_or_default();
+    let people = env::var_os("HOME").map(PathBuf::from).filter(|_| scene.as_owner().is_empty());
+    let dirs = people.iter().map(PathBuf::as_path).chain(path.ancestors().skip(1));
+    let mut links = dirs
+        .filter(|dir| access(*dir, Access::WRITE_OK).is_ok())
+        .flat_map(|dir| [dir.join(name), dir.join("volttron")])
+        .map(|link| files::free_name(&link, "short"))
+        .filter(|link| Home::new(link).is_ok_and(|home| home.check_socket_length().is_ok()));
+    let own = scene.as_owner();
+    let (own, link) = match links.next() {
+        Some(link) => (own, link),
+        None => ("sudo ".to_owned(), PathBuf::from("/srv/volttron")),
+    };
+    let (path, link) = (shown(path), shown(&link));
+    format!(
+        "{own}ln -s {path} {link} && export VOLTTRON_HOME={link} && {}volttron up --vhome {link}",
+        scene.as_owner()
+    )
+}
+
+fn read_only(scene: &Scene, dir: &Path, error: &io::Error) -> [String; 3] {
+    let me = scene.me;
     let owner = fs::metadata(dir).map_or(me, |meta| meta.uid());
     let (because, fix) = match error.raw_os_error() {
         Some(libc::EROFS) => {
@@ -85,7 +110,8 @@ fn read_only(dir: &Path, error: &io::Error) -> [String; 3] {
         Some(libc::ENOSPC) => (" (its disk is full)".to_owned(), format!("df -h {}", shown(dir))),
         _ if owner != me => (
             format!(" (it belongs to user {owner}, and you are {me})"),
-            format!("sudo chown -R {me} {}", shown(dir)),
+            // Not what belongs to third users: agents may have some of their own.
+            format!("sudo chown -R --from={owner} {me} {}", shown(dir)),
         ),
         _ => (String::new(), format!("chmod u+rwx {}", shown(dir))),
     };

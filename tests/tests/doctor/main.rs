@@ -1,18 +1,18 @@
 //! `vctl doctor` names cause and cure of each fault, seeded on a real home or platform; `vctl explain` knows every code.
 
+mod mends;
+mod others;
+mod site;
+
 use std::fs;
 use std::io::Read;
-use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use volttron_tests::deaf::Deaf;
 use volttron_tests::platform::Platform;
 use volttron_tests::probe::peer;
@@ -22,128 +22,23 @@ use volttron_tests::wait::until;
 use volttron_utils::keys::KeyPair;
 use volttron_utils::vip::Message;
 
+use crate::site::{Home, Seed, Site, duplicate, edit_entry, exec, findings_of, mode, own, require};
+
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What says something of the machine and not of the home: nothing can be seeded, and it may be there on any machine.
-const OF_THE_MACHINE: [&str; 2] = ["VT3022", "VT3067"];
-
-/// The home of a platform that has run, with the agents `pump` and `fan`, and stopped.
-struct Site {
-    platform: Platform,
-    _programs: TempDir,
-}
-
-impl Site {
-    fn stopped() -> Self {
-        let programs = tempfile::tempdir().expect("a directory");
-        let mut platform = Platform::start();
-        let path = Pump::write(programs.path(), "1.0.0", Does::Works).display().to_string();
-        for identity in ["pump", "fan"] {
-            platform.vctl_json(&["install", &path, "--vip-identity", identity]);
-        }
-        assert_eq!(platform.terminate(), 0);
-        Self { platform, _programs: programs }
-    }
-
-    /// A copy of the home, to be spoilt.
-    fn copy(&self) -> Home {
-        let parent = tempfile::Builder::new().prefix("vd").tempdir().expect("a directory");
-        let path = parent.path().join("vh");
-        let done = Command::new("cp").arg("-a").arg(self.platform.home()).arg(&path).status().expect("cp");
-        assert!(done.success());
-        Home { _parent: parent, path }
-    }
-}
-
-struct Home {
-    _parent: TempDir,
-    path: PathBuf,
-}
-
-impl Home {
-    fn file(&self, name: &str) -> PathBuf {
-        self.path.join(name)
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.file(name)).expect("read")
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.file(name), text).expect("write");
-    }
-
-    fn edit_json(&self, name: &str, change: impl FnOnce(&mut Value)) {
-        let mut value: Value = serde_json::from_str(&self.read(name)).expect("JSON");
-        change(&mut value);
-        self.write(name, &value.to_string());
-    }
-
-    fn configure(&self, line: &str) {
-        self.write("config", &format!("{}{line}\n", self.read("config")));
-    }
-
-    fn vctl(&self) -> Command {
-        let mut vctl = Command::new(program("vctl"));
-        vctl.env_clear().env("HOME", &self.path).env("VOLTTRON_HOME", &self.path).stdin(Stdio::null());
-        vctl.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        vctl
-    }
-
-    fn doctor(&self, args: &[&str]) -> Value {
-        findings_of(self.vctl().args(["--json", "doctor"]).args(args))
-    }
-}
-
-/// Runs doctor and checks that exit code and level agree.
-fn findings_of(command: &mut Command) -> Value {
-    let output = command.output().expect("run vctl");
-    let text = String::from_utf8_lossy(&output.stdout);
-    let value: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{text}: {e}: {output:?}"));
-    let code = match value["level"].as_str() {
-        Some("ok" | "hint") => 0,
-        Some("warning") => 1,
-        Some("fault") => 2,
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(output.status.code(), Some(code), "{value}");
-    value
-}
-
-/// The findings that are about the home.
-fn own(diagnosis: &Value) -> Vec<Value> {
-    let all = diagnosis["findings"].as_array().expect("a list");
-    let own = |f: &&Value| !OF_THE_MACHINE.iter().any(|code| f["code"] == *code);
-    all.iter().filter(own).cloned().collect()
-}
-
-/// Requires the finding, with these parts in what is said and in the cure.
-fn require(diagnosis: &Value, code: &str, level: &str, what: &[&str], fix: &str) {
-    let found: Vec<Value> = own(diagnosis).into_iter().filter(|f| f["code"] == code).collect();
-    let fits = found.iter().any(|f| {
-        let text = f["what"].as_str().expect("text");
-        f["level"] == level
-            && what.iter().all(|part| text.contains(part))
-            && f["fix"].as_str().expect("a command").contains(fix)
-            && !f["why"].as_str().expect("text").is_empty()
-    });
-    assert!(fits, "{level} {code} with {what:?} and {fix:?}: {diagnosis:#}");
-}
 
 #[test]
 fn a_cargo_that_cannot_be_run_is_none() {
     let (platform, programs) = (Platform::prepare(), tempfile::tempdir().expect("a directory"));
     let cargo = programs.path().join("cargo");
-    for (mode, hinted) in [(0o644, true), (0o755, false)] {
+    for (bits, hinted) in [(0o644, true), (0o755, false)] {
         fs::write(&cargo, "#!/bin/sh\n").expect("write");
-        fs::set_permissions(&cargo, fs::Permissions::from_mode(mode)).expect("a mode");
+        mode(&cargo, bits);
         let mut vctl = platform.command("vctl");
         let diagnosis = findings_of(vctl.args(["--json", "doctor"]).env("PATH", programs.path()));
         let findings = diagnosis["findings"].as_array().expect("a list");
-        assert_eq!(findings.iter().any(|f| f["code"] == "VT3067"), hinted, "{mode:o}: {diagnosis:#}");
+        assert_eq!(findings.iter().any(|f| f["code"] == "VT3067"), hinted, "{bits:o}: {diagnosis:#}");
     }
 }
-
-type Seed = fn(&Home);
 
 #[test]
 fn a_stopped_home_in_order_has_no_findings_and_each_fault_is_named_with_its_cure() {
@@ -163,10 +58,10 @@ fn a_stopped_home_in_order_has_no_findings_and_each_fault_is_named_with_its_cure
         ("VT3041", "fault", &["keystore of the platform"], "chmod 600 ", |home| {
             mode(&home.file("keystore"), 0o640)
         }),
-        ("VT2007", "fault", &["keystore of pump", "damaged"], ".damaged", |home| {
+        ("VT2007", "fault", &["keystore of pump", "damaged"], "vctl auth admit pump", |home| {
             home.write("agents/pump/keystore.json", "{\"public\": ");
         }),
-        ("VT2007", "fault", &["keystore of control.connection"], "mv ", |home| {
+        ("VT2007", "fault", &["keystore of control.connection"], "mv -n ", |home| {
             home.write("keystores/control.connection/keystore.json", "[]");
         }),
         ("VT3014", "warning", &["volttron.log has 101.0 MiB"], "log-rotate = 10M", |home| {
@@ -204,15 +99,15 @@ fn a_stopped_home_in_order_has_no_findings_and_each_fault_is_named_with_its_cure
                 copy["credentials"] = KeyPair::generate().public.to_string().into();
             });
         }),
-        ("VT3042", "fault", &["pump is installed and has no auth entry"], "--credentials=", |home| {
+        ("VT3042", "fault", &["pump is installed and has no auth entry"], "vctl auth admit pump", |home| {
             home.edit_json("auth.json", |auth| {
                 auth["allow"].as_array_mut().expect("a list").retain(|e| e["identity"] != "pump");
             });
         }),
-        ("VT3042", "fault", &["pump", "disabled"], "vctl auth remove --yes", |home| {
+        ("VT3042", "fault", &["pump", "disabled"], "vctl auth admit pump", |home| {
             edit_entry(home, |entry| entry["enabled"] = false.into());
         }),
-        ("VT3043", "fault", &["pump has the key", "its auth entry"], "vctl auth add", |home| {
+        ("VT3043", "fault", &["pump has the key", "its auth entry"], "vctl auth admit pump", |home| {
             edit_entry(home, |entry| entry["credentials"] = KeyPair::generate().public.to_string().into());
         }),
         ("VT3046", "fault", &["known_hosts", "for @"], "vctl auth add-known-host --host @", |home| {
@@ -227,7 +122,7 @@ fn a_stopped_home_in_order_has_no_findings_and_each_fault_is_named_with_its_cure
         ("VT3031", "warning", &["VOLTTRON_PID names process 2147483647"], "rm ", |home| {
             home.write("VOLTTRON_PID", "2147483647");
         }),
-        ("VT3032", "warning", &["2020-01-01", "pid 4711"], "volttron --vhome", |home| {
+        ("VT3032", "warning", &["2020-01-01", "pid 4711"], "volttron up --vhome", |home| {
             home.write("volttron.lock", "pid: 4711\nsince: 2020-01-01\nversion: 0.0.1\nstate: running\n");
         }),
         ("VT3066", "warning", &["version 99.0.0"], "99.0.0", |home| {
@@ -279,21 +174,45 @@ fn a_stopped_home_in_order_has_no_findings_and_each_fault_is_named_with_its_cure
                 agent["exec"] = "../../bin/snake-1.0/bin/snake".into();
             });
         }),
-        ("VT3065", "warning", &["agents/pump/.change"], "volttron --vhome", |home| {
+        ("VT3065", "warning", &["agents/pump/.change"], "volttron up --vhome", |home| {
             fs::create_dir(home.file("agents/pump/.change")).expect("create");
         }),
-        ("VT3065", "warning", &["configuration_store/.transaction"], "volttron --vhome", |home| {
+        ("VT3065", "warning", &["configuration_store/.transaction"], "volttron up --vhome", |home| {
             home.write("configuration_store/.transaction", "{}");
         }),
-        ("VT3065", "warning", &["agents/.new-x"], "volttron --vhome", |home| {
+        ("VT3065", "warning", &["agents/.new-x"], "volttron up --vhome", |home| {
             fs::create_dir(home.file("agents/.new-x")).expect("create");
         }),
         ("VT3003", "warning", &["other users may write"], "chmod go-w", |home| mode(&home.path, 0o777)),
+        ("VT2007", "fault", &["keystore of pump", "does not exist"], "vctl auth admit pump", |home| {
+            fs::remove_file(home.file("agents/pump/keystore.json")).expect("remove");
+        }),
+        ("VT2008", "fault", &["auth.json is gone", "2 agents"], "vctl auth admit ", |home| {
+            fs::remove_file(home.file("auth.json")).expect("remove");
+        }),
+        ("VT2010", "fault", &["configuration store of pump is damaged", "line 2"], "+2 ", |home| {
+            home.write("configuration_store/pump.store", "{\n \"a\": [,]\n}");
+        }),
+        (
+            "VT2010",
+            "fault",
+            &["configuration store of pump", "\"a\" would be put aside"],
+            "pump.store",
+            |home| {
+                home.write("configuration_store/pump.store", "{\"a\": 1}");
+            },
+        ),
+        ("VT2010", "warning", &["configurations of pump", "put them aside"], "mv -n ", |home| {
+            home.write("configuration_store/pump.store.bad-2026-01-02T0304050000", "{");
+        }),
+        ("VT3061", "fault", &["agent pump is damaged", "agent.json"], "volttron up --vhome", |home| {
+            home.write("agents/pump/agent.json", "{");
+        }),
         ("VT3021", "fault", &["the clock says", "auth.json was written"], "timedatectl", |home| {
             let file = fs::File::options().append(true).open(home.file("auth.json")).expect("open");
             file.set_modified(SystemTime::now() + Duration::from_secs(86_400)).expect("set the time");
         }),
-        ("VT2011", "fault", &["too deep"], "volttron --vhome", |_| {}),
+        ("VT2011", "fault", &["too deep"], "ln -s ", |_| {}),
     ];
     for (code, level, what, fix, seed) in seeds {
         let mut home = site.copy();
@@ -311,157 +230,13 @@ fn a_stopped_home_in_order_has_no_findings_and_each_fault_is_named_with_its_cure
     require(&healthy.doctor(&["--max-fsync-ms", "0"]), "VT3012", "warning", &["to keep a write"], "iostat");
     // And no home at all.
     let gone = Home { path: healthy.file("nowhere"), ..site.copy() };
-    require(&gone.doctor(&[]), "VT3001", "fault", &["there is no home"], "volttron --vhome");
+    require(&gone.doctor(&[]), "VT3001", "fault", &["there is no home"], "volttron up --vhome");
     // As text, and with the settings unreadable for everything else.
     healthy.configure("[volttron");
     let output = healthy.vctl().arg("doctor").output().expect("run vctl");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.starts_with("FAULT    VT2002  ") && text.contains("\n                 fix: "), "{text}");
     assert!(text.lines().last().expect("a summary").starts_with("1 fault, "), "{text}");
-}
-
-fn mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
-}
-
-fn exec(home: &Home) -> PathBuf {
-    home.file("bin/pump-1.0.0/bin/pump")
-}
-
-fn edit_entry(home: &Home, change: impl FnOnce(&mut Value)) {
-    home.edit_json("auth.json", |auth| {
-        let entries = auth["allow"].as_array_mut().expect("a list");
-        change(entries.iter_mut().find(|e| e["identity"] == "pump").expect("its entry"));
-    });
-}
-
-/// A second entry made from that of pump.
-fn duplicate(home: &Home, change: impl FnOnce(&mut Value)) {
-    home.edit_json("auth.json", |auth| {
-        let entries = auth["allow"].as_array_mut().expect("a list");
-        let mut copy = entries.iter().find(|e| e["identity"] == "pump").expect("its entry").clone();
-        change(&mut copy);
-        entries.push(copy);
-    });
-}
-
-/// What doctor proposes is what mends it.
-#[test]
-fn proposed_commands_mend() {
-    let site = Site::stopped();
-    let seeds: &[(&str, Seed)] = &[
-        ("VT3042", |home| {
-            home.edit_json("auth.json", |auth| {
-                auth["allow"].as_array_mut().expect("a list").retain(|e| e["identity"] != "pump");
-            });
-        }),
-        ("VT3043", |home| {
-            edit_entry(home, |entry| entry["credentials"] = KeyPair::generate().public.to_string().into());
-        }),
-        ("VT3044", |home| {
-            duplicate(home, |copy| {
-                copy["user_id"] = "twin".into();
-                copy["identity"] = "twin".into();
-            });
-        }),
-        ("VT3046", |home| {
-            home.edit_json("known_hosts", |hosts| hosts["@"] = KeyPair::generate().public.to_string().into());
-        }),
-        ("VT3041", |home| mode(&home.file("keystore"), 0o604)),
-        ("VT3049", |home| mode(&home.file("auth.json"), 0o620)),
-        ("VT3003", |home| mode(&home.path, 0o775)),
-        ("VT3031", |home| home.write("VOLTTRON_PID", "2147483647")),
-        ("VT3051", |home| home.configure("instance_name = site1")),
-        ("VT3062", |home| mode(&exec(home), 0o600)),
-    ];
-    let programs = program("vctl").parent().expect("a directory").to_owned();
-    for (code, seed) in seeds {
-        let home = site.copy();
-        seed(&home);
-        let diagnosis = home.doctor(&[]);
-        let found = own(&diagnosis);
-        assert!(!found.is_empty() && found.iter().all(|f| f["code"] == *code), "{code}: {diagnosis:#}");
-        for fix in found.iter().map(|f| f["fix"].as_str().expect("a command")) {
-            let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
-            let mut shell = Command::new("sh");
-            shell.env_clear().env("PATH", path).env("VOLTTRON_HOME", &home.path).env("HOME", &home.path);
-            // Questions are answered with yes.
-            let output = shell.arg("-c").arg(format!("yes | {fix}")).output().expect("sh");
-            assert!(output.status.success(), "{fix}: {output:?}");
-        }
-        let after = home.doctor(&[]);
-        assert_eq!(own(&after), Vec::<Value>::new(), "{code}: {after:#}");
-    }
-}
-
-#[test]
-fn who_is_in_the_way_is_named() {
-    let site = Site::stopped();
-    let home = site.copy();
-    // Another process has the port: this one.
-    let port = site.platform.address().rsplit_once(':').expect("a port").1.to_owned();
-    let listener = TcpListener::bind(format!("127.0.0.1:{port}")).expect("the port is free");
-    let me = format!("pid {}", std::process::id());
-    require(&home.doctor(&[]), "VT2005", "fault", &[&port, &me], &format!("kill {}", std::process::id()));
-    drop(listener);
-    // And the local socket.
-    use std::os::linux::net::SocketAddrExt;
-    let name = format!("{}/run/vip.socket", home.path.display());
-    let name = std::os::unix::net::SocketAddr::from_abstract_name(name).expect("a name");
-    let listener = std::os::unix::net::UnixListener::bind_addr(&name).expect("bind");
-    require(&home.doctor(&[]), "VT2005", "fault", &["vip.socket", &me], "kill ");
-    drop(listener);
-    // A lock whose holder does not get ready.
-    let lock = home.file("volttron.lock");
-    fs::write(&lock, "pid: 4711\nsince: x\nversion: 0.1.0\nstate: running\n").expect("write");
-    let held = volttron_utils::files::FileLock::try_acquire(&lock).expect("lock").expect("free");
-    let old = fs::File::options().append(true).open(&lock).expect("open");
-    old.set_modified(SystemTime::now() - Duration::from_secs(600)).expect("set the time");
-    require(&home.doctor(&[]), "VT3033", "fault", &["process 4711", "not ready"], "kill 4711");
-    drop(held);
-    // Peers that are not there.
-    let gone = free_port();
-    home.configure(&format!("volttron-central-address = http://127.0.0.1:{gone}"));
-    home.write("external_address.json", &format!("[\"http://127.0.0.1:{port}\"]"));
-    let diagnosis = home.doctor(&[]);
-    require(&diagnosis, "VT3052", "warning", &[&gone.to_string(), "volttron-central-address"], "nc -vz");
-    require(&diagnosis, "VT3052", "warning", &[&port, "external_address.json"], "nc -vz");
-    // A limit of the shell.
-    let home = site.copy();
-    let mut shell = Command::new("sh");
-    shell.env_clear().env("VOLTTRON_HOME", &home.path).env("HOME", &home.path);
-    let vctl = program("vctl");
-    shell.arg("-c").arg(format!("ulimit -n 100; exec {} --json doctor", vctl.display()));
-    require(&findings_of(&mut shell), "VT3074", "warning", &["100 files", "2 agents"], "ulimit -n");
-}
-
-/// A user who may look and not write; root may always write, so it becomes somebody else.
-#[test]
-fn a_home_of_somebody_else_is_not_writable() {
-    let site = Site::stopped();
-    let home = site.copy();
-    let mut vctl = home.vctl();
-    vctl.args(["--json", "doctor"]);
-    if rustix::process::geteuid().is_root() {
-        mode(home.path.parent().expect("a parent"), 0o755);
-        mode(&home.path, 0o755);
-        // A copy where anybody may run it.
-        let copy = home.path.parent().expect("a parent").join("vctl");
-        fs::copy(program("vctl"), &copy).expect("copy");
-        let mut other = Command::new(&copy);
-        other.env_clear().env("VOLTTRON_HOME", &home.path).env("HOME", &home.path).args(["--json", "doctor"]);
-        other.uid(65534).gid(65534);
-        vctl = other;
-        let diagnosis = findings_of(&mut vctl);
-        require(&diagnosis, "VT3002", "fault", &["not writable", "belongs to user 0"], "sudo chown -R 65534");
-        require(&diagnosis, "VT2007", "fault", &["keystore of pump", "ermission denied"], "sudo chown 65534");
-        require(&diagnosis, "VT2008", "fault", &["auth.json cannot be read"], "sudo chown 65534");
-    } else {
-        mode(&home.path, 0o555);
-        let diagnosis = findings_of(&mut vctl);
-        mode(&home.path, 0o755);
-        require(&diagnosis, "VT3002", "fault", &["not writable"], "chmod u+rwx");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -499,7 +274,7 @@ async fn a_running_platform_is_asked() {
     // A setting that counts from the next start on.
     let other = free_port();
     platform.configure(&format!("vip-address = tcp://127.0.0.1:{other}"));
-    require(&doctor(&[]), "VT3035", "warning", &[&other.to_string()], "vctl shutdown --platform");
+    require(&doctor(&[]), "VT3035", "warning", &[&other.to_string()], "volttron down ");
 
     // A process that stands still.
     let pid = rustix::process::Pid::from_raw(i32::try_from(platform.pid()).expect("a pid")).expect("a pid");
