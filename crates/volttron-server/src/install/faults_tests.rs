@@ -203,6 +203,17 @@ fn damaged() -> World {
 }
 
 #[test]
+fn the_program_of_a_damaged_agent_waits_for_its_repair() {
+    let world = prepared(&["1"]);
+    let manifest = fs::read(world.home.agent("pump").launch()).unwrap();
+    fs::write(world.home.agent("pump").launch(), "{").unwrap();
+    repair(&world.site()).unwrap();
+    fs::write(world.home.agent("pump").launch(), manifest).unwrap();
+    let agent = installed::list(&world.home).0.remove(0);
+    assert!(agent.dir.path().join(&agent.manifest.unwrap().exec).exists());
+}
+
+#[test]
 fn a_damaged_agent_is_installed_again_and_loses_nothing_at_any_step() {
     let world = damaged();
     let uuid = fs::read_to_string(world.home.agent("pump").uuid()).unwrap();

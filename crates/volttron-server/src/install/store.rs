@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use volttron_utils::home::Home;
 use volttron_utils::time::format_timestamp;
 
 use super::history::History;
 use super::{InstallError, Site, StagedAgent, file, python};
-use crate::supervisor::installed;
+use crate::supervisor::installed::{self, InstalledAgent};
 
 /// Puts the program below `bin/`, in a directory of its package and version; another build of the same version gets a
 /// directory of its own. The same bytes are stored once. Gives what `agent.json` says of it.
@@ -82,9 +81,11 @@ fn write_program(site: &Site<'_>, staged: &StagedAgent, hash: &str, root: &Path)
 }
 
 /// Deletes programs that no agent, no history and no run refers to, and what is half done. An agent that still runs one keeps it
-/// until it ends. They are out of the way at once. The caller holds the lock.
+/// until it ends. They are out of the way at once. The caller holds the lock. Nothing is unused as long as an agent cannot be
+/// read: its programs may be all that is left of its versions.
 pub(super) fn drop_unused(site: &Site<'_>) -> Result<(), InstallError> {
-    let used = used(site.home);
+    let (agents, skipped) = installed::list(site.home);
+    let used = used(&agents);
     let shared = python::runtimes_of(site.home, &used);
     let held = python::held(site.home);
     for entry in fs::read_dir(site.home.bin()).into_iter().flatten().flatten() {
@@ -92,7 +93,7 @@ pub(super) fn drop_unused(site: &Site<'_>) -> Result<(), InstallError> {
         let needed = shared.contains(&name)
             || held.contains(&name)
             || used.iter().any(|exec| exec.contains(&format!("/{name}/")));
-        if name == ".lock" || needed {
+        if name == ".lock" || needed || (!skipped.is_empty() && !name.starts_with('.')) {
             continue;
         }
         if !name.starts_with('.') {
@@ -106,10 +107,9 @@ pub(super) fn drop_unused(site: &Site<'_>) -> Result<(), InstallError> {
 }
 
 /// The programs that agents run or may return to.
-fn used(home: &Home) -> Vec<String> {
-    let (agents, _) = installed::list(home);
+fn used(agents: &[InstalledAgent]) -> Vec<String> {
     let mut used = Vec::new();
-    for agent in &agents {
+    for agent in agents {
         used.extend(agent.manifest.as_ref().map(|m| m.exec.clone()));
         used.extend(History::load(&agent.dir).versions.into_iter().map(|v| v.manifest.exec));
     }
