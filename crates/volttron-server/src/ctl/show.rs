@@ -24,9 +24,12 @@ pub(super) fn report_misses(command: &str, chosen: &agents::Chosen, out: &mut Ou
         "list" | "status" | "logs" if !chosen.agents.is_empty() => 0,
         _ => 10,
     };
-    let unmatched = chosen.unmatched.iter().map(|pattern| match is_known {
-        true => format!("Agents NOT found using 'vctl {command}' on pattern: {pattern}"),
-        false => format!("{command}: error: agent not found: {pattern}"),
+    let unmatched = chosen.unmatched.iter().map(|pattern| {
+        if is_known {
+            format!("Agents NOT found using 'vctl {command}' on pattern: {pattern}")
+        } else {
+            format!("{command}: error: agent not found: {pattern}")
+        }
     });
     let ambiguous = chosen.ambiguous.iter().map(|text| format!("{command}: error: {text}"));
     for text in unmatched.chain(ambiguous) {

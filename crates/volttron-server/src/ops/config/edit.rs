@@ -60,7 +60,7 @@ pub(super) async fn run(
         if after == before.data {
             return Ok(note("No changes detected.".to_owned()));
         }
-        let failed = match store(session, &edit, &stored, &before.kind, after).await {
+        let failed = match store(session, &edit, stored.as_ref(), &before.kind, after).await {
             Ok(()) => return Ok(Said::default()),
             Err(failed) => failed,
         };
@@ -97,11 +97,11 @@ async fn stored(session: &Session, edit: &Edit) -> Result<Option<Item>, OpError>
 async fn store(
     session: &Session,
     edit: &Edit,
-    before: &Option<Item>,
+    before: Option<&Item>,
     kind: &str,
     text: String,
 ) -> Result<(), OpError> {
-    if stored(session, edit).await? != *before {
+    if stored(session, edit).await?.as_ref() != before {
         return Err(OpError::Refused(
             "the configuration was changed by somebody else meanwhile; nothing was stored".to_owned(),
         ));

@@ -28,19 +28,15 @@ pub fn register(b: &mut Registrar<AuthService>) {
                 return Ok(json!(why::connect(&agent.state.snapshot(), &identity, bind)));
             };
             let peers = req.cx.peerlist().await.map_err(|e| RpcError::runtime_error(e.to_string()))?;
-            match split(&what, &peers) {
-                Some((callee, method)) => {
-                    let says = ask(&req.cx, callee, method).await?;
-                    Ok(json!(why::call(&agent.state.snapshot(), &identity, callee, method, &says)))
-                }
-                None => {
-                    let snapshot = agent.state.snapshot();
-                    if is_method(&what) && snapshot.protected.required(&what).is_none() {
-                        return Err(RpcError::value_error(nobody(&what, &peers)));
-                    }
-                    Ok(json!(why::publish(&snapshot, &identity, &what)))
-                }
+            if let Some((callee, method)) = split(&what, &peers) {
+                let says = ask(&req.cx, callee, method).await?;
+                return Ok(json!(why::call(&agent.state.snapshot(), &identity, callee, method, &says)));
             }
+            let snapshot = agent.state.snapshot();
+            if is_method(&what) && snapshot.protected.required(&what).is_none() {
+                return Err(RpcError::value_error(nobody(&what, &peers)));
+            }
+            Ok(json!(why::publish(&snapshot, &identity, &what)))
         },
     );
 }
