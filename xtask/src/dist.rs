@@ -2,6 +2,7 @@
 //! holds everything they are locked to.
 
 use std::fs;
+use std::process::Command;
 use std::thread;
 
 use volttron_test_registry::{Registry, Server, pack};
@@ -18,6 +19,9 @@ pub struct Args {
     /// Only install the platform and agents from such a registry, with nothing else at hand, and see them work
     #[arg(long)]
     check: bool,
+    /// Only make the Debian package of the platform
+    #[arg(long, conflicts_with = "check")]
+    deb: bool,
     /// Where the registry will be served
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8421")]
     url: String,
@@ -30,6 +34,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Outcome {
     if args.check {
         return check();
+    }
+    if args.deb {
+        return deb();
     }
     let dist = target_dir().join("dist");
     // Anew: nothing that was packaged once and is no longer there.
@@ -51,6 +58,22 @@ pub fn run(args: &Args) -> Outcome {
         packed.others
     );
     args.serve.map_or(Ok(()), |port| serve(&registry, port))
+}
+
+/// The Debian package, `target/dist/volttron_VERSION_ARCH.deb`, with manual pages of the programs that are in it.
+fn deb() -> Outcome {
+    let (target, root) = (target_dir(), workspace_root());
+    let mut build = cargo();
+    build.args(["build", "--release", "--locked", "--package", "volttron-server", "--bins"]);
+    step("build the programs", &mut build)?;
+    // Where the manifest of the package looks for them.
+    let pages = root.join("target/man");
+    step("write manual pages", Command::new(target.join("release/vctl")).arg("man").arg(&pages))?;
+    let dist = target.join("dist");
+    fs::create_dir_all(&dist).map_err(|e| format!("{}: {e}", dist.display()))?;
+    let mut pack = cargo();
+    pack.args(["deb", "--no-build", "--locked", "--package", "volttron-server", "--output"]).arg(&dist);
+    step("package (needs `cargo install --locked cargo-deb`)", &mut pack)
 }
 
 /// The long test of `tests/tests/registry/`, Python agents included.
