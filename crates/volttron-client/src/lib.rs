@@ -48,6 +48,7 @@ pub mod heartbeat;
 pub mod historian;
 pub mod link;
 mod meter;
+pub mod options;
 pub mod peerlist;
 pub mod probe;
 #[cfg(feature = "zmq")]

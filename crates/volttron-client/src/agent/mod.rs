@@ -19,6 +19,7 @@ use volttron_utils::jsonrpc::RpcError;
 pub use builder::AgentBuilder;
 pub use registrar::Registrar;
 pub(crate) use registrar::to_result;
+#[cfg(feature = "zmq")]
 pub(crate) use spawn::Bound;
 pub use spawn::{AgentHandle, ExitReason, SpawnError};
 

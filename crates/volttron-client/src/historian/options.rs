@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::program::OptionText;
+use crate::options::OptionText;
 
 /// Key, default and meaning of every base option; a historian adds its own.
 pub fn base_options() -> Vec<OptionText> {
