@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use volttron_utils::files::{FileLock, unnamed};
@@ -48,10 +49,19 @@ impl Workplace {
 pub(in crate::ops) fn clear_abandoned(place: &Path, doing: &str) {
     let begins = prefix(place, doing);
     for path in beside(place) {
-        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&begins)) {
+        let is_like_ours = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&begins));
+        if is_like_ours && !is_planted(&path) {
             remove_if_abandoned(&path);
         }
     }
+}
+
+/// Whether it may have been made by somebody else, to lead us astray: everybody makes directories in `/tmp`.
+fn is_planted(path: &Path) -> bool {
+    let Ok(meta) = fs::symlink_metadata(path) else { return true };
+    let is_shared =
+        path.parent().is_none_or(|dir| fs::metadata(dir).is_ok_and(|dir| dir.mode() & 0o002 != 0));
+    !meta.is_dir() || (is_shared && meta.uid() != rustix::process::geteuid().as_raw())
 }
 
 /// Removes a directory that nobody works in.
@@ -75,6 +85,26 @@ fn prefix(place: &Path, doing: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_somebody_else_may_have_planted_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("x.tgz");
+        let elsewhere = dir.path().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, dir.path().join(".x.tgz.writing-link")).unwrap();
+        clear_abandoned(&place, "writing");
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0, "no lock was made through a link");
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let planted = dir.path().join(".x.tgz.writing-planted");
+        fs::create_dir(&planted).unwrap();
+        std::os::unix::fs::chown(&planted, Some(65_534), None).unwrap();
+        fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o1777)).unwrap();
+        clear_abandoned(&place, "writing");
+        assert!(planted.exists() && fs::read_dir(&planted).unwrap().count() == 0);
+    }
 
     #[test]
     fn what_was_abandoned_goes_and_what_is_in_use_or_something_else_stays() {
