@@ -14,6 +14,9 @@ use super::cargo::Run;
 use super::named::NamedCrate;
 use super::store::sha256;
 
+/// Said of a directory that is the root of several packages.
+const NO_PACKAGE: &str = "this directory is a workspace, not a package; name the agent's own directory";
+
 /// How to build.
 #[derive(Debug)]
 pub struct Build<'a> {
@@ -60,9 +63,7 @@ impl Build<'_> {
         let run = self.run(&what);
         let manifest = dir.join("Cargo.toml");
         let metadata = run.ask(&mut describe_manifest(&manifest)).await?;
-        let package = package_at(&metadata, &manifest).ok_or_else(|| {
-            run.failed("this directory is a workspace, not a package; name the agent's own directory")
-        })?;
+        let package = package_at(&metadata, &manifest).ok_or_else(|| run.failed(NO_PACKAGE))?;
         let name = format!("{}-{}", text(package, "name"), text(package, "version"));
         if let Some(called) = called.filter(|called| *called != name) {
             return Err(run.failed(format!("it is packaged as {called}, but its Cargo.toml says {name}")));
@@ -93,9 +94,7 @@ impl Build<'_> {
         let run = self.run(&what);
         let manifest = dir.join("Cargo.toml");
         let metadata = run.ask(&mut describe_manifest(&manifest)).await?;
-        let package = package_at(&metadata, &manifest).ok_or_else(|| {
-            run.failed("this directory is a workspace, not a package; name the agent's own directory")
-        })?;
+        let package = package_at(&metadata, &manifest).ok_or_else(|| run.failed(NO_PACKAGE))?;
         self.choose_bin(&programs(package), wanted_bin(package)).map_err(|why| run.failed(why))?;
         let target = if verify { home.cache().join("target") } else { stage.join("target") };
         let mut command = Command::new("cargo");
